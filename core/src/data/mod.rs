@@ -1,0 +1,4 @@
+//! data
+mod entry;
+pub use entry::{Entry, EntryKey, Strategy};
+pub mod read;

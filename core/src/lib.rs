@@ -1,0 +1,21 @@
+//! The Folkmoot protocol as pure state machines.
+//!
+//! Reading order: [`engine`] (what can happen, what can be wanted), [`request`] (what clients
+//! may ask), `service` and `ctx` (the shape of a service), `data`, then `replica` and `mesh`
+//! beneath it. No IO, no async, no clock, no randomness but what is handed in.
+
+pub mod access;
+pub mod data;
+pub mod engine;
+pub mod error;
+pub mod id;
+pub mod identity;
+pub mod limits;
+pub mod mesh;
+pub mod replica;
+pub mod request;
+pub mod rng;
+pub mod stats;
+pub mod store;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,111 @@
+//! Every limit, with its unit and default, in one table.
+//!
+//! Limits that are part of a format or that other nodes rely on are constants; what an operator
+//! or a test may set differently is a field of [`Limits`].
+
+/// Bytes of a whole path.
+pub const PATH_BYTES_MAX: usize = 512;
+/// Segments of a path.
+pub const PATH_SEGMENTS_MAX: usize = 32;
+/// Bytes of one segment of a path.
+pub const SEGMENT_BYTES_MAX: usize = 128;
+/// Bytes of the name of one field of a merged object.
+pub const FIELD_BYTES_MAX: usize = 256;
+/// Fields that one write of a merged object may have.
+pub const FIELDS_MAX: usize = 1_000;
+/// Bytes of one value.
+pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+/// Items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
+/// Bytes of paths and values of one batch.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// A time to live, in milliseconds: a hundred years.
+pub const TTL_MS_MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
+/// Rows of one page of a scan.
+pub const SCAN_ROWS_MAX: usize = 1_000;
+/// Watches of one session.
+pub const WATCHES_MAX: usize = 128;
+/// Versions that a history keeps for one path, at the most.
+pub const HISTORY_VERSIONS_MAX: usize = 100;
+
+/// Bytes of one frame: what one Noise message of 65,535 bytes carries, less its tag and slack.
+pub const FRAME_BYTES_MAX: usize = 65_000;
+/// Bytes of one message between nodes, put together from fragments.
+pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of the first clear message of a handshake.
+pub const HELLO_BYTES_MAX: usize = 512;
+/// Hops that a unicast may take.
+pub const HOPS_MAX: u8 = 64;
+/// Nodes that a node keeps records of.
+pub const NODES_MAX: usize = 1_024;
+/// Neighbors that a node accepts.
+pub const NEIGHBORS_MAX: usize = 256;
+/// Addresses of peers that a node keeps.
+pub const PEERS_MAX: usize = 256;
+/// Bytes of one peer address.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Addresses that a node's record may name.
+pub const RECORD_ADDRESSES_MAX: usize = 8;
+/// Ranges of envelopes received out of order that are kept per origin.
+pub const SPREAD_RANGES_MAX: usize = 64;
+/// Envelopes that are kept for nodes that ask for them again.
+pub const SPREAD_CACHE_MAX: usize = 4_096;
+/// Bytes of such envelopes.
+pub const SPREAD_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of entries in one spread envelope, at which a new one is begun.
+pub const SPREAD_BYTES_TARGET: usize = 32 * 1024;
+/// Messages of a reliable channel that wait for their acknowledgement.
+pub const CHANNEL_WINDOW_MAX: usize = 256;
+/// Messages of a reliable channel that wait for the window.
+pub const CHANNEL_QUEUE_MAX: usize = 4_096;
+/// Pings of the mesh that one node waits for.
+pub const PINGS_MAX: usize = 1_024;
+/// Bytes of entries in one page of catching up.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Entries looked at in one slice of long work.
+pub const SLICE_ENTRIES_MAX: usize = 4_096;
+
+/// What an operator or a test may set.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How far in the future a stamp may lie, in milliseconds.
+    pub drift_ms_max: u64,
+    /// How old a tombstone must be to be collected, in milliseconds.
+    pub tombstone_grace_ms: u64,
+    /// Changes that the change log keeps for watchers and neighbors.
+    pub log_changes_max: u64,
+    /// Silence on a link after which it is pinged, in milliseconds.
+    pub ping_ms: u64,
+    /// Silence on a link after which it is closed, in milliseconds.
+    pub dead_ms: u64,
+    /// First pause before a peer is dialled again, in milliseconds; doubles, with jitter.
+    pub redial_ms_min: u64,
+    /// Longest such pause, in milliseconds.
+    pub redial_ms_max: u64,
+    /// How often neighbors compare what they hold, in milliseconds, give or take a fifth.
+    pub compare_ms: u64,
+    /// How long lazy announcements are gathered, in milliseconds.
+    pub announce_ms: u64,
+    /// How long a gap may stay before the missing envelopes are asked for, in milliseconds.
+    pub graft_ms: u64,
+    /// Offset from the neighbors' clocks at which local writes are refused, in milliseconds.
+    pub clock_off_ms_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            drift_ms_max: 60_000,
+            tombstone_grace_ms: 30 * 24 * 3600 * 1000,
+            log_changes_max: 1_000_000,
+            ping_ms: 5_000,
+            dead_ms: 15_000,
+            redial_ms_min: 500,
+            redial_ms_max: 30_000,
+            compare_ms: 10_000,
+            announce_ms: 100,
+            graft_ms: 100,
+            clock_off_ms_max: 30_000,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! mesh
+pub mod handshake;

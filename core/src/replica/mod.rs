@@ -1,0 +1,3 @@
+//! replica
+mod version;
+pub use version::Version;

@@ -1,0 +1,173 @@
+//! Time as core sees it: handed in, never read.
+//!
+//! Promise: stamps made here are strictly increasing, also after a restart and also when the
+//! wall clock is set back; a stamp further ahead than `drift_ms_max` never moves the clock.
+//! The clock is a hybrid logical clock (Kulkarni, Demirbas et al., 2014): 48 bits of Unix
+//! milliseconds, then a 16-bit counter. Everything saturates; no value from outside can wrap it.
+//! Keys: the bound, see [`Clock::bound_to_persist`]. Limits: `drift_ms_max`.
+
+use crate::error::ErrorCode;
+use std::fmt;
+use std::ops::{Add, Sub};
+
+/// Milliseconds on this node's monotonic clock; starts anywhere, never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Time(pub u64);
+
+impl Add<u64> for Time {
+    type Output = Time;
+    fn add(self, ms: u64) -> Time {
+        Time(self.0.saturating_add(ms))
+    }
+}
+
+impl Sub<Time> for Time {
+    type Output = u64;
+    fn sub(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Both clocks of this node at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock: for deadlines.
+    pub time: Time,
+    /// The wall clock in Unix milliseconds: for stamps. It may jump.
+    pub wall_ms: u64,
+}
+
+/// A moment of the hybrid logical clock: Unix milliseconds (48 bits), then a counter (16 bits).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp(pub u64);
+
+const WALL_MAX: u64 = (1 << 48) - 1;
+
+impl Stamp {
+    /// The first stamp of a millisecond. Values over 48 bits are cut to the largest.
+    pub fn from_ms(wall_ms: u64) -> Stamp {
+        Stamp(wall_ms.min(WALL_MAX) << 16)
+    }
+
+    /// Its Unix milliseconds.
+    pub fn ms(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// Its counter within the millisecond.
+    pub fn counter(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.ms(), self.counter())
+    }
+}
+
+/// How far ahead of the wall clock the bound on disk is kept, in milliseconds.
+const BOUND_AHEAD_MS: u64 = 10_000;
+/// The bound is written again when less than this is left of it, in milliseconds.
+const BOUND_RENEW_MS: u64 = 5_000;
+
+/// The hybrid logical clock of one node.
+#[derive(Debug)]
+pub struct Clock {
+    last: Stamp,
+    bound: Stamp,
+    drift_ms_max: u64,
+}
+
+impl Clock {
+    /// A clock that continues above `bound`, the value that was last persisted (zero for none).
+    pub fn new(bound: Stamp, drift_ms_max: u64) -> Clock {
+        Clock { last: bound, bound, drift_ms_max }
+    }
+
+    /// A new stamp, larger than every stamp made or believed before.
+    pub fn tick(&mut self, wall_ms: u64) -> Stamp {
+        self.last = Stamp::from_ms(wall_ms).max(Stamp(self.last.0.saturating_add(1)));
+        self.last
+    }
+
+    /// Whether a stamp is too far ahead of the wall clock to be believed.
+    pub fn is_future(&self, stamp: Stamp, wall_ms: u64) -> bool {
+        stamp.ms() > wall_ms.saturating_add(self.drift_ms_max)
+    }
+
+    /// Learns a stamp from elsewhere; a future one is refused and changes nothing.
+    pub fn observe(&mut self, stamp: Stamp, wall_ms: u64) -> Result<(), ErrorCode> {
+        if self.is_future(stamp, wall_ms) {
+            return Err(ErrorCode::StampFuture);
+        }
+        self.last = self.last.max(stamp);
+        Ok(())
+    }
+
+    /// The bound to write with the next batch, if the one on disk is nearly used up. After a
+    /// restart the clock continues above what was written, so no stamp is ever made twice.
+    pub fn bound_to_persist(&mut self) -> Option<Stamp> {
+        if self.last.ms().saturating_add(BOUND_RENEW_MS) <= self.bound.ms() {
+            return None;
+        }
+        self.bound = Stamp::from_ms(self.last.ms().saturating_add(BOUND_AHEAD_MS));
+        Some(self.bound)
+    }
+
+    /// Whether the clock itself runs ahead of the wall clock by more than the drift limit: the
+    /// wall clock was set back, or was ahead when stamps were made.
+    pub fn is_ahead(&self, wall_ms: u64) -> bool {
+        self.is_future(self.last, wall_ms)
+    }
+
+    /// Starts again from the wall clock. Only for a clock that a neighbor has convicted of
+    /// having run ahead; what it stamped then must be stamped anew.
+    pub fn reset(&mut self, wall_ms: u64) {
+        self.last = Stamp::from_ms(wall_ms);
+        self.bound = Stamp(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const DRIFT: u64 = 60_000;
+
+    #[test]
+    fn stamps_increase_when_the_wall_clock_goes_back() {
+        let mut clock = Clock::new(Stamp(0), DRIFT);
+        let first = clock.tick(1_000_000);
+        let second = clock.tick(10);
+        assert!(second > first && second.ms() == 1_000_000);
+    }
+
+    #[test]
+    fn a_full_counter_moves_to_the_next_millisecond() {
+        let mut clock = Clock::new(Stamp::from_ms(7), DRIFT);
+        let last = (0..=0xffff).map(|_| clock.tick(7)).last().unwrap();
+        assert_eq!((last.ms(), last.counter()), (8, 0));
+    }
+
+    #[test]
+    fn the_future_is_refused_to_the_millisecond_and_changes_nothing() {
+        let mut clock = Clock::new(Stamp(0), DRIFT);
+        assert_eq!(clock.observe(Stamp(u64::MAX), 1_000), Err(ErrorCode::StampFuture));
+        let over = Stamp::from_ms(1_000 + DRIFT + 1);
+        assert_eq!(clock.observe(over, 1_000), Err(ErrorCode::StampFuture));
+        assert_eq!(clock.tick(1_000), Stamp::from_ms(1_000));
+        assert_eq!(clock.observe(Stamp::from_ms(1_000 + DRIFT), 1_000), Ok(()));
+        assert_eq!(clock.tick(1_000).ms(), 1_000 + DRIFT);
+    }
+
+    #[test]
+    fn a_restart_continues_above_every_stamp_made_before() {
+        let mut clock = Clock::new(Stamp(0), DRIFT);
+        let mut bound = Stamp(0);
+        for wall in (0..60_000).step_by(100) {
+            let made = clock.tick(wall);
+            bound = clock.bound_to_persist().unwrap_or(bound);
+            assert!(Clock::new(bound, DRIFT).tick(0) > made);
+        }
+    }
+}
