@@ -1,0 +1,4 @@
+//! The Folkmoot node: the pure protocol of `folkmoot-core` with sockets, a disk and a clock.
+
+#[allow(dead_code, reason = "the runtime is not there yet")]
+mod inbox;

@@ -1,0 +1,357 @@
+//! Where everything that happens waits for the engine: bounded, and fair over links and sessions.
+//!
+//! Promise: inputs of one source (a link, a session) are taken in the order in which they were
+//! sent; no source can crowd out another, for sources take turns, and each has its own share. A
+//! sender that finds no room waits, so a socket whose inputs find none is simply not read.
+//! An input that `send` did not take (it was cancelled, or the inbox closed) never happens.
+//!
+//! Room is counted in units, so that one count bounds both number and bytes. Receiving blocks the
+//! calling thread: it is for the one thread that runs the engine.
+//! Limits: `INBOX_UNITS_MAX`, `SOURCE_UNITS_MAX`, `TAKE_INPUTS_MAX`, `TAKE_BYTES_MAX`.
+
+use folkmoot_core::engine::Input;
+use folkmoot_core::id::{LinkId, SessionId};
+use folkmoot_core::request::{Change, DataRequest, Request};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// Room of the inbox, in units: 16 MiB, or 8,192 small inputs.
+const INBOX_UNITS_MAX: usize = 16 * 1024;
+/// Room that one link or session may take of it, in units: 4 MiB, or 2,048 small inputs.
+const SOURCE_UNITS_MAX: usize = 4 * 1024;
+/// Bytes of a unit.
+const UNIT_BYTES: usize = 1024;
+/// Units of an input beside its bytes.
+const INPUT_UNITS: usize = INBOX_UNITS_MAX / 8_192;
+/// Inputs that are taken at once: the largest group commit.
+const TAKE_INPUTS_MAX: usize = 4_096;
+/// Bytes at which no more inputs are taken at once.
+const TAKE_BYTES_MAX: usize = 1024 * 1024;
+/// Inputs that a source may hand over before it is another's turn.
+const TURN_INPUTS_MAX: usize = 64;
+/// Bytes after which it is another's turn.
+const TURN_BYTES_MAX: usize = 64 * 1024;
+/// Empty sources that are kept for use by new ones.
+const SPARE_SOURCES_MAX: usize = 256;
+
+/// The node is shutting down: nothing is taken any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node is shutting down")]
+pub(crate) struct Closed;
+
+/// Why [`Receiver::recv_many`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// There are inputs.
+    Some,
+    /// There are none: the deadline came, or somebody called [`Inbox::wake`].
+    None,
+    /// There are none, and there will be none.
+    Closed,
+}
+
+/// The sending side; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Inbox {
+    shared: Arc<Shared>,
+}
+
+/// The receiving side. Dropping it closes the inbox.
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+}
+
+/// An empty inbox.
+pub(crate) fn inbox() -> (Inbox, Receiver) {
+    let shared = Arc::new(Shared {
+        queues: Mutex::new(Queues::default()),
+        arrived: Condvar::new(),
+        room: Semaphore::new(INBOX_UNITS_MAX),
+    });
+    (Inbox { shared: shared.clone() }, Receiver { shared })
+}
+
+impl Inbox {
+    /// Hands over an input, as soon as there is room for it.
+    pub(crate) async fn send(&self, input: Input) -> Result<(), Closed> {
+        let (source, bytes) = (Source::of(&input), bytes_of(&input));
+        let units = units(bytes);
+        let share = {
+            let mut queues = self.shared.lock();
+            let index = queues.index_of(source)?;
+            let share = &queues.slots[index].share;
+            if take_room(share, &self.shared.room, units) {
+                queues.push(index, Waiting { input, bytes, units });
+                self.shared.arrived(queues);
+                return Ok(());
+            }
+            share.clone()
+        };
+        // The share is held here, so the source's slot is not given to another meanwhile.
+        let own = share.acquire_many(units).await.map_err(|_| Closed)?;
+        let common = self.shared.room.acquire_many(units).await.map_err(|_| Closed)?;
+        let mut queues = self.shared.lock();
+        let index = queues.index_of(source)?;
+        own.forget();
+        common.forget();
+        queues.push(index, Waiting { input, bytes, units });
+        self.shared.arrived(queues);
+        Ok(())
+    }
+
+    /// Hands over an input without regard to room, still behind what its source sent before.
+    /// For small inputs that happen seldom: the beginning and end of links and sessions, ticks.
+    /// Nothing happens once the inbox is closed.
+    pub(crate) fn send_now(&self, input: Input) {
+        let mut queues = self.shared.lock();
+        if let Ok(index) = queues.index_of(Source::of(&input)) {
+            queues.push(index, Waiting { input, bytes: 0, units: 0 });
+            self.shared.arrived(queues);
+        }
+    }
+
+    /// Makes the receiver return, if it waits, or not wait the next time.
+    pub(crate) fn wake(&self) {
+        let mut queues = self.shared.lock();
+        queues.woken = true;
+        self.shared.arrived(queues);
+    }
+
+    /// Takes no more inputs; what is there can still be received.
+    pub(crate) fn close(&self) {
+        self.shared.close();
+    }
+}
+
+impl Receiver {
+    /// Appends what waits to `into`, up to 4,096 inputs or 1 MiB; blocks until there is something
+    /// or `deadline` has come.
+    pub(crate) fn recv_many(&self, into: &mut Vec<Input>, deadline: Option<Instant>) -> Received {
+        let mut queues = self.shared.lock();
+        while queues.turns.is_empty() {
+            if queues.closed {
+                return Received::Closed;
+            }
+            let pause = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if std::mem::take(&mut queues.woken) || pause.is_some_and(|pause| pause.is_zero()) {
+                return Received::None;
+            }
+            queues.receiver_waits = true;
+            queues = match pause {
+                None => self.shared.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner),
+                Some(pause) => {
+                    let waited = self.shared.arrived.wait_timeout(queues, pause);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        queues.woken = false;
+        let units = queues.take(into);
+        drop(queues);
+        self.shared.room.add_permits(units);
+        Received::Some
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    arrived: Condvar,
+    room: Semaphore,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrived(&self, mut queues: MutexGuard<'_, Queues>) {
+        let waits = std::mem::take(&mut queues.receiver_waits);
+        drop(queues);
+        if waits {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        let mut queues = self.lock();
+        queues.closed = true;
+        for slot in &queues.slots {
+            slot.share.close();
+        }
+        self.room.close();
+        self.arrived(queues);
+    }
+}
+
+/// Whose turn an input waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    Node,
+    Link(LinkId),
+    Session(SessionId),
+}
+
+impl Source {
+    fn of(input: &Input) -> Source {
+        match input {
+            Input::LinkUp { link, .. }
+            | Input::LinkDown(link)
+            | Input::LinkFull(link)
+            | Input::LinkDrained(link)
+            | Input::Frame(link, _) => Source::Link(*link),
+            Input::Request(caller, _) => Source::Session(caller.session),
+            Input::SessionClosed(session) => Source::Session(*session),
+            Input::DialFailed(..) | Input::Tick => Source::Node,
+        }
+    }
+}
+
+struct Waiting {
+    input: Input,
+    bytes: usize,
+    units: u32,
+}
+
+struct Slot {
+    source: Source,
+    queue: VecDeque<Waiting>,
+    /// What is left of the source's own share. Senders that wait hold a copy.
+    share: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Queues {
+    slots: Vec<Slot>,
+    of_source: HashMap<Source, usize>,
+    /// Slots without a source.
+    spare: Vec<usize>,
+    /// Slots with something in their queue, in the order of their turns; each once.
+    turns: VecDeque<usize>,
+    /// Slots at which it is worth the while to look for forgotten ones.
+    sweep_at: usize,
+    receiver_waits: bool,
+    woken: bool,
+    closed: bool,
+}
+
+impl Queues {
+    fn index_of(&mut self, source: Source) -> Result<usize, Closed> {
+        if self.closed {
+            return Err(Closed);
+        }
+        if let Some(index) = self.of_source.get(&source) {
+            return Ok(*index);
+        }
+        if self.spare.is_empty() && self.slots.len() >= self.sweep_at {
+            self.sweep();
+        }
+        let index = self.spare.pop().unwrap_or_else(|| {
+            let share = Arc::new(Semaphore::new(SOURCE_UNITS_MAX));
+            self.slots.push(Slot { source, queue: VecDeque::new(), share });
+            self.slots.len() - 1
+        });
+        self.slots[index].source = source;
+        self.of_source.insert(source, index);
+        Ok(index)
+    }
+
+    fn push(&mut self, index: usize, waiting: Waiting) {
+        let queue = &mut self.slots[index].queue;
+        if queue.is_empty() {
+            self.turns.push_back(index);
+        }
+        queue.push_back(waiting);
+    }
+
+    /// Lets sources hand over inputs in turn; answers the units that they took up.
+    fn take(&mut self, into: &mut Vec<Input>) -> usize {
+        let (mut inputs, mut bytes, mut units) = (0, 0, 0);
+        while inputs < TAKE_INPUTS_MAX && bytes < TAKE_BYTES_MAX {
+            let Some(index) = self.turns.pop_front() else { break };
+            let slot = &mut self.slots[index];
+            let (mut turn_inputs, mut turn_bytes, mut turn_units) = (0, 0, 0);
+            while turn_inputs < TURN_INPUTS_MAX && turn_bytes < TURN_BYTES_MAX {
+                let Some(waiting) = slot.queue.pop_front() else { break };
+                turn_inputs += 1;
+                turn_bytes += waiting.bytes;
+                turn_units += waiting.units as usize;
+                into.push(waiting.input);
+            }
+            if turn_units > 0 {
+                slot.share.add_permits(turn_units);
+            }
+            (inputs, bytes, units) = (inputs + turn_inputs, bytes + turn_bytes, units + turn_units);
+            if !slot.queue.is_empty() {
+                self.turns.push_back(index);
+            } else if Arc::strong_count(&slot.share) == 1 {
+                self.of_source.remove(&slot.source);
+                self.spare(index);
+            }
+        }
+        units
+    }
+
+    /// Finds the slots that were left empty by senders which waited and then gave up.
+    fn sweep(&mut self) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if slot.queue.is_empty() && Arc::strong_count(&slot.share) == 1 {
+                self.of_source.remove(&slot.source);
+                self.spare(index);
+            }
+        }
+        self.sweep_at = 2 * self.slots.len().max(SPARE_SOURCES_MAX);
+    }
+
+    fn spare(&mut self, index: usize) {
+        let queue = &mut self.slots[index].queue;
+        if self.spare.len() >= SPARE_SOURCES_MAX {
+            *queue = VecDeque::new();
+        }
+        self.spare.push(index);
+    }
+}
+
+fn take_room(share: &Semaphore, room: &Semaphore, units: u32) -> bool {
+    let (Ok(own), Ok(common)) = (share.try_acquire_many(units), room.try_acquire_many(units))
+    else {
+        return false;
+    };
+    own.forget();
+    common.forget();
+    true
+}
+
+fn units(bytes: usize) -> u32 {
+    let units = INPUT_UNITS + bytes / UNIT_BYTES;
+    u32::try_from(units.min(SOURCE_UNITS_MAX)).expect("the limit fits")
+}
+
+/// The bytes that an input keeps in memory, where they can be many.
+fn bytes_of(input: &Input) -> usize {
+    match input {
+        Input::Frame(_, frame) => frame.len(),
+        Input::Request(_, Request::Data(DataRequest::Write(writes))) => {
+            let change = |change: &Change| match change {
+                Change::Put(value) | Change::PutFirst(value) => value.len(),
+                Change::Merge(fields) => {
+                    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+                }
+                Change::Delete => 0,
+            };
+            writes.iter().map(|write| write.path.as_bytes().len() + change(&write.change)).sum()
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
