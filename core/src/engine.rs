@@ -89,7 +89,9 @@ pub enum Notice {
         why: &'static str,
     },
     /// Entries with stamps in the future were refused.
-    #[error("refused a change from {0}: its stamp lies in the future; a clock is wrong, see status")]
+    #[error(
+        "refused a change from {0}: its stamp lies in the future; a clock is wrong, see status"
+    )]
     Future(NodeId),
     /// This node's clock is off.
     #[error("this node's clock is {0} ms off from its neighbors: set it right")]
@@ -160,7 +162,12 @@ impl Engine {
     }
 
     /// Ends a step of one or more inputs: packs what they made into batch and frames.
-    pub fn finish(&mut self, now: crate::time::Now, store: &dyn crate::store::Store, step: &mut Step) {
+    pub fn finish(
+        &mut self,
+        now: crate::time::Now,
+        store: &dyn crate::store::Store,
+        step: &mut Step,
+    ) {
         let _ = (now, store, step);
         unimplemented!()
     }
