@@ -1,0 +1,22 @@
+//! The end of the process when going on would break a promise.
+
+/// Status with which the process ends (`EX_IOERR`).
+const EXIT_STATUS: i32 = 74;
+
+/// Says why and ends the process, at once: whatever was not acknowledged, never will be.
+pub(crate) fn stop(why: &str) -> ! {
+    tracing::error!("{why}; the node stops");
+    eprintln!("folkmoot: {why}; the node stops. Nothing that was acknowledged is lost.");
+    std::process::exit(EXIT_STATUS)
+}
+
+/// Ends the process if the thread that holds it panics: the others would wait for it for ever.
+pub(crate) struct OnPanic(pub(crate) &'static str);
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            stop(&format!("{} met a bug, see above", self.0));
+        }
+    }
+}

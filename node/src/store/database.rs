@@ -1,0 +1,193 @@
+//! The four keyspaces and what is tuned about them.
+//!
+//! A key goes to the keyspace that its first byte names; those of no own keyspace share `meta`.
+//! Keys keep their first byte. Each commit carries its number under `COMMIT_KEY`, by which
+//! [`super::check`] knows whether all of them are there.
+
+use super::journal::COMMIT_KEY;
+use super::{Durability, store_error};
+use bytes::Bytes;
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
+use fjall::{Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use folkmoot_core::store::space::{ENTRIES, HISTORY, LOG, Space};
+use folkmoot_core::store::{Batch, StoreError};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of blocks that are kept in memory.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of all journals; beyond it the oldest is emptied into tables.
+const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Bytes of recent writes that a large keyspace keeps in memory.
+const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+/// The same for the other keyspaces.
+const MEMTABLE_BYTES_SMALL: u64 = 4 * 1024 * 1024;
+/// Threads that write tables.
+const WORKERS: usize = 1;
+/// Files that are kept open.
+const FILES_MAX: usize = 128;
+
+/// The open database; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Database {
+    inner: fjall::Database,
+    meta: Keyspace,
+    entries: Keyspace,
+    log: Keyspace,
+    history: Keyspace,
+}
+
+impl Database {
+    /// Opens or creates the database at `path`.
+    pub(crate) fn open(path: &Path) -> Result<Database, fjall::Error> {
+        let inner = fjall::Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .max_cached_files(Some(FILES_MAX))
+            .worker_threads(WORKERS)
+            .manual_journal_persist(true)
+            .open()?;
+        let keyspace = |name, memtable| inner.keyspace(name, || options(memtable));
+        Ok(Database {
+            meta: keyspace("meta", MEMTABLE_BYTES_SMALL)?,
+            entries: keyspace("entries", MEMTABLE_BYTES)?,
+            log: keyspace("log", MEMTABLE_BYTES)?,
+            history: keyspace("history", MEMTABLE_BYTES_SMALL)?,
+            inner,
+        })
+    }
+
+    /// Applies batches as one, after they are as durable as `durability` says.
+    pub(crate) fn commit<'a>(
+        &self,
+        number: u64,
+        batches: impl Iterator<Item = &'a Arc<Batch>> + Clone,
+        durability: Durability,
+    ) -> Result<(), fjall::Error> {
+        let mode = match durability {
+            Durability::Sync => PersistMode::SyncData,
+            Durability::Os => PersistMode::Buffer,
+        };
+        let count = batches.clone().map(|batch| batch.writes().len()).sum::<usize>() + 1;
+        let mut out =
+            fjall::OwnedWriteBatch::with_capacity(self.inner.clone(), count).durability(Some(mode));
+        // The sequence number that fjall has reached: `journal` checks with it that fjall's own
+        // numbers, which its checksums leave out, are as they were written.
+        let floor = self.inner.snapshot().seqno();
+        let record = [number.to_be_bytes(), floor.to_be_bytes()].concat();
+        out.insert(&self.meta, COMMIT_KEY, record);
+        for (key, value) in batches.flat_map(|batch| batch.writes()) {
+            match value {
+                Some(value) => out.insert(self.keyspace(key), &key[..], &value[..]),
+                None => out.remove(self.keyspace(key), &key[..]),
+            }
+        }
+        out.commit()
+    }
+
+    /// The number of the last commit; 0 for none.
+    pub(crate) fn last_commit(&self) -> Result<u64, fjall::Error> {
+        let record = self.meta.get(COMMIT_KEY)?;
+        let number = record.as_deref().and_then(|record| record.first_chunk::<8>());
+        Ok(number.map_or(0, |number| u64::from_be_bytes(*number)))
+    }
+
+    /// Waits until the operating system has everything on disk.
+    pub(crate) fn sync(&self) -> Result<(), fjall::Error> {
+        self.inner.persist(PersistMode::SyncAll)
+    }
+
+    /// Moves what is in memory into tables.
+    #[cfg(test)]
+    pub(crate) fn flush(&self) -> Result<(), fjall::Error> {
+        for keyspace in [&self.meta, &self.entries, &self.log, &self.history] {
+            keyspace.rotate_memtable_and_wait()?;
+        }
+        Ok(())
+    }
+
+    /// What is committed now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inner.snapshot()
+    }
+
+    /// The value at `key`, as of `snapshot` or as it is now.
+    pub(crate) fn get(
+        &self,
+        snapshot: Option<&Snapshot>,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let keyspace = self.keyspace(key);
+        let found = match snapshot {
+            Some(snapshot) => snapshot.get(keyspace, key),
+            None => keyspace.get(key),
+        };
+        found.map(|value| value.map(|value| Bytes::copy_from_slice(&value))).map_err(store_error)
+    }
+
+    /// The pairs with `from <= key < to`, in key order.
+    pub(crate) fn range(&self, snapshot: &Snapshot, from: &[u8], to: &[u8]) -> Range {
+        let mut parts = Vec::new();
+        if from < to {
+            for (first, end, keyspace) in self.segments() {
+                let (from, to) = (from.max(first), if end.is_empty() { to } else { to.min(end) });
+                if from < to {
+                    parts.push(snapshot.range(keyspace, from..to));
+                }
+            }
+        }
+        parts.reverse();
+        Range { parts }
+    }
+
+    fn keyspace(&self, key: &[u8]) -> &Keyspace {
+        match key.first().map(|first| Space(*first)) {
+            Some(ENTRIES) => &self.entries,
+            Some(LOG) => &self.log,
+            Some(HISTORY) => &self.history,
+            _ => &self.meta,
+        }
+    }
+
+    /// Which keyspace has which keys, in key order; an empty end is none.
+    fn segments(&self) -> [(&'static [u8], &'static [u8], &Keyspace); 7] {
+        [
+            (b"", b"e", &self.meta),
+            (b"e", b"f", &self.entries),
+            (b"f", b"h", &self.meta),
+            (b"h", b"i", &self.history),
+            (b"i", b"l", &self.meta),
+            (b"l", b"m", &self.log),
+            (b"m", b"", &self.meta),
+        ]
+    }
+}
+
+/// Pairs in key order.
+pub(crate) struct Range {
+    /// The last is read first.
+    parts: Vec<fjall::Iter>,
+}
+
+impl Iterator for Range {
+    type Item = Result<(fjall::UserKey, fjall::UserValue), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.parts.last_mut()?.next() {
+                Some(pair) => return Some(pair.into_inner().map_err(store_error)),
+                None => drop(self.parts.pop()),
+            }
+        }
+    }
+}
+
+fn options(memtable: u64) -> KeyspaceCreateOptions {
+    let bloom = BloomConstructionPolicy::BitsPerKey(10.0);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(memtable)
+        .manual_journal_persist(true)
+        .filter_policy(FilterPolicy::new([FilterPolicyEntry::Bloom(bloom)]))
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(true))
+}

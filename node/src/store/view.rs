@@ -1,0 +1,88 @@
+//! What everybody but the engine reads: the newest state that is on disk.
+
+use super::{Database, store_error};
+use bytes::Bytes;
+use folkmoot_core::data::read;
+use folkmoot_core::id::StoreId;
+use folkmoot_core::store::{Store, StoreError};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A durable state of the store, whole and unchanging; cheap to clone.
+///
+/// It keeps the disk space of what it shows: do not hold it for longer than a request takes.
+#[derive(Clone)]
+pub struct Snapshot(Option<Arc<View>>);
+
+struct View {
+    database: Database,
+    snapshot: fjall::Snapshot,
+}
+
+impl Snapshot {
+    /// The number of the newest change of data in it.
+    pub fn number(&self) -> Result<u64, StoreError> {
+        read::number(self)
+    }
+
+    /// The store to which its numbers belong.
+    pub fn store_id(&self) -> Result<StoreId, StoreError> {
+        read::store_id(self)?.ok_or_else(|| store_error("it has no id"))
+    }
+
+    fn view(&self) -> Result<&View, StoreError> {
+        self.0.as_deref().ok_or_else(|| store_error("the node is closed"))
+    }
+}
+
+impl Store for Snapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let view = self.view()?;
+        view.database.get(Some(&view.snapshot), key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let view = self.view()?;
+        for pair in view.database.range(&view.snapshot, from, to) {
+            let (key, value) = pair?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands out the newest snapshot.
+pub(crate) struct Views {
+    newest: RwLock<Option<Arc<View>>>,
+}
+
+impl Views {
+    /// Views of `database` as it is.
+    pub(crate) fn new(database: &Database) -> Views {
+        let views = Views { newest: RwLock::new(None) };
+        views.publish(database);
+        views
+    }
+
+    /// Snapshots that are asked for from now on show `database` as it is now.
+    pub(crate) fn publish(&self, database: &Database) {
+        let view = View { snapshot: database.snapshot(), database: database.clone() };
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
+    }
+
+    /// The newest durable state.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot(self.newest.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// From now on snapshots refuse to be read, so that the database can be closed.
+    pub(crate) fn close(&self) {
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,199 @@
+//! The one thread that writes: what is queued becomes one commit, then its outputs leave.
+//!
+//! Promise: the outputs of a step leave in order, after its batch and those of all earlier steps
+//! are durable and to be seen in snapshots; the engine goes on meanwhile. One batch is on its way
+//! to the disk while the next is gathered. A failed write or sync ends the process: what is on
+//! disk then is not known, so nothing may be acknowledged any more.
+//! Limits: `GATHERED_BYTES_MAX`, `GATHERED_OUTPUTS_MAX`.
+
+use super::check::Opened;
+use super::{Database, Durability, Views};
+use crate::fatal;
+use folkmoot_core::engine::Output;
+use folkmoot_core::store::Batch;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Bytes of batches that are gathered before the engine has to wait.
+const GATHERED_BYTES_MAX: usize = 1024 * 1024;
+/// Outputs that are gathered before the engine has to wait.
+const GATHERED_OUTPUTS_MAX: usize = 16 * 1024;
+
+/// The engine's side of the writer.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    /// The number of the last batch handed over.
+    ticket: u64,
+}
+
+struct Shared {
+    gathered: Mutex<Gathered>,
+    /// There is something to write, or nothing will come any more.
+    work: Condvar,
+    /// There is room again.
+    room: Condvar,
+    /// The ticket of the last batch that is on disk.
+    done: AtomicU64,
+}
+
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<Arc<Batch>>,
+    bytes: usize,
+    outputs: Vec<Output>,
+    /// The writer has taken what was gathered and is not done with it.
+    busy: bool,
+    closed: bool,
+}
+
+impl Writer {
+    /// Starts the thread. It acts on outputs through `act`.
+    pub(crate) fn start(
+        opened: Opened,
+        durability: Durability,
+        views: Arc<Views>,
+        act: impl FnMut(&mut Vec<Output>) + Send + 'static,
+    ) -> std::io::Result<Writer> {
+        let shared = Arc::new(Shared {
+            gathered: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            done: AtomicU64::new(0),
+        });
+        let thread = std::thread::Builder::new().name("store".into()).spawn({
+            let shared = shared.clone();
+            move || {
+                let _guard = fatal::OnPanic("the store's writer");
+                write(&shared, opened, durability, &views, act);
+            }
+        })?;
+        Ok(Writer { shared, thread: Some(thread), ticket: 0 })
+    }
+
+    /// The ticket of the last batch that is on disk.
+    pub(crate) fn done(&self) -> u64 {
+        self.shared.done.load(Ordering::Acquire)
+    }
+
+    /// Hands over a step's batch, and its outputs if they have to wait. Waits itself only while
+    /// a whole batch is gathered already. Answers the batch's ticket.
+    pub(crate) fn hand_over(&mut self, batch: Arc<Batch>, outputs: &mut Vec<Output>) -> u64 {
+        let mut gathered = self.shared.lock();
+        if batch.is_empty() {
+            // Outputs that wait for nothing stay with the caller, who acts on them.
+            if !outputs.is_empty() && (gathered.busy || !gathered.is_empty()) {
+                gathered.push_outputs(outputs);
+            }
+            return self.ticket;
+        }
+        while gathered.is_full() {
+            let waited = self.shared.room.wait(gathered);
+            gathered = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        gathered.bytes += batch.bytes();
+        gathered.batches.push(batch);
+        gathered.push_outputs(outputs);
+        let wake = !gathered.busy;
+        drop(gathered);
+        if wake {
+            self.shared.work.notify_one();
+        }
+        self.ticket += 1;
+        self.ticket
+    }
+
+    /// Writes what is left and ends the thread.
+    pub(crate) fn close(mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has ended the process.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gathered {
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.outputs.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= GATHERED_BYTES_MAX || self.outputs.len() >= GATHERED_OUTPUTS_MAX
+    }
+
+    fn push_outputs(&mut self, outputs: &mut Vec<Output>) {
+        if self.outputs.is_empty() {
+            mem::swap(&mut self.outputs, outputs);
+        } else {
+            self.outputs.append(outputs);
+        }
+    }
+}
+
+fn write(
+    shared: &Shared,
+    opened: Opened,
+    durability: Durability,
+    views: &Views,
+    mut act: impl FnMut(&mut Vec<Output>),
+) {
+    let Opened { database, mut mark, mut commit } = opened;
+    let (mut batches, mut outputs) = (Vec::new(), Vec::new());
+    let mut done = 0;
+    loop {
+        {
+            let mut gathered = shared.lock();
+            gathered.busy = false;
+            while gathered.is_empty() && !gathered.closed {
+                gathered = shared.work.wait(gathered).unwrap_or_else(PoisonError::into_inner);
+            }
+            if gathered.is_empty() {
+                break;
+            }
+            mem::swap(&mut gathered.batches, &mut batches);
+            mem::swap(&mut gathered.outputs, &mut outputs);
+            gathered.bytes = 0;
+            gathered.busy = true;
+        }
+        shared.room.notify_one();
+        if !batches.is_empty() {
+            commit += 1;
+            if let Err(error) = database.commit(commit, batches.iter(), durability) {
+                fatal::stop(&format!("a write to disk failed: {error}"));
+            }
+            if durability == Durability::Sync
+                && let Err(error) = mark.write(commit)
+            {
+                fatal::stop(&format!("a write to disk failed: {error}"));
+            }
+            views.publish(&database);
+            done += batches.len() as u64;
+            shared.done.store(done, Ordering::Release);
+            batches.clear();
+        }
+        act(&mut outputs);
+        outputs.clear();
+    }
+    close(&database, mark, commit);
+}
+
+/// Leaves the store so that the next start can tell that nothing is missing.
+fn close(database: &Database, mut mark: super::mark::Mark, commit: u64) {
+    let closed = database
+        .sync()
+        .map_err(|error| error.to_string())
+        .and_then(|()| mark.write(commit).and_then(|()| mark.sync()).map_err(|e| e.to_string()));
+    if let Err(error) = closed {
+        fatal::stop(&format!("the store cannot be closed: {error}"));
+    }
+}
