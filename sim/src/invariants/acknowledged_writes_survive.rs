@@ -1,0 +1,184 @@
+//! An acknowledged write survives: it is there, or something newer of the same path is; and
+//! nothing is there that nobody wrote there, or that was refused.
+//!
+//! A write is honest if its stamp is no more than the drift limit ahead of the true time. What a
+//! clock far ahead has stamped may be stamped anew, so of such a write only this is promised:
+//! it is not lost to nothing.
+
+use super::{Invariant, Verdict};
+use crate::clock::true_ms;
+use crate::oracle::{Op, Oracle, Outcome, Wish, entries, entry};
+use crate::world::World;
+use folkmoot_core::data::{Entry, EntryKey};
+use folkmoot_core::id::Path;
+use folkmoot_core::replica::Version;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The final state holds what the oracle was promised.
+pub struct AcknowledgedWritesSurvive;
+
+impl Invariant for AcknowledgedWritesSurvive {
+    fn name(&self) -> &'static str {
+        "acknowledged_writes_survive"
+    }
+
+    fn patience_ms(&self, _: &World) -> u64 {
+        0
+    }
+
+    fn check(&mut self, world: &mut World) -> Verdict {
+        let held = entries(world.hosts[0].disk.durable());
+        let verdict = somebody_wrote_it(&world.oracle, &held);
+        match verdict.and_then(|()| nothing_is_lost(world, &held)) {
+            Ok(()) => Verdict::Holds,
+            Err(text) => Verdict::Broken(text),
+        }
+    }
+}
+
+/// An acknowledgement leaves only when the write can be read on that node.
+pub fn on_written(world: &mut World, node: usize, id: u64) {
+    let Some(op) = world.oracle.ops.get(&id) else { return };
+    let store = world.hosts[node].disk.durable();
+    for index in 0..op.writes.len() {
+        let Some(version) = op.version(index) else { continue };
+        if !matches!(op.writes[index].1, Wish::Last | Wish::First | Wish::Fields(_)) {
+            continue;
+        }
+        for key in op.keys(index) {
+            let held = entry(store, &key);
+            if held.as_ref().is_none_or(|held| held.version < version) {
+                let text =
+                    format!("node-{node} acknowledged {version:?} of {key:?}, it holds {held:?}");
+                return world.breaks("acknowledged_writes_survive", text);
+            }
+        }
+    }
+}
+
+fn somebody_wrote_it(oracle: &Oracle, held: &BTreeMap<EntryKey, Entry>) -> Result<(), String> {
+    for (key, entry) in held {
+        let Some(value) = &entry.value else { continue };
+        let Some((id, op)) = oracle.find(value) else {
+            return Err(format!("{key:?} holds {value:?}, which nobody wrote"));
+        };
+        if !op.keys(id.index).contains(key) {
+            return Err(format!("{key:?} holds {id:?}, which was written elsewhere"));
+        }
+        if let Outcome::Refused(code) = &op.outcome {
+            return Err(format!("{key:?} holds {id:?}, which was refused: {code}"));
+        }
+    }
+    Ok(())
+}
+
+fn nothing_is_lost(world: &World, held: &BTreeMap<EntryKey, Entry>) -> Result<(), String> {
+    let oracle = &world.oracle;
+    let paths: BTreeSet<&Path> =
+        oracle.ops.values().flat_map(|op| op.writes.iter().map(|(path, _)| path)).collect();
+    for path in paths {
+        let group = path.as_str().split('/').next().unwrap_or_default();
+        match group {
+            "last" | "ends" => the_newest_stands(world, path, held)?,
+            "first" => the_first_stands(world, path, held)?,
+            "merge" => every_field_stands(world, path, held)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a stamp was no more than the drift limit ahead of the true time.
+fn is_honest(world: &World, op: &Op, version: Version) -> bool {
+    let Outcome::Done(_, at) = &op.outcome else { return false };
+    version.stamp.ms() <= true_ms(*at) + world.options.limits.drift_ms_max
+}
+
+/// Whether a write may have left nothing behind: a delete, or a value that ends.
+fn may_vanish(wish: &Wish) -> bool {
+    matches!(wish, Wish::Delete | Wish::Ends(_))
+}
+
+fn the_newest_stands(
+    world: &World,
+    path: &Path,
+    held: &BTreeMap<EntryKey, Entry>,
+) -> Result<(), String> {
+    let entry = held.get(&EntryKey::path(path));
+    let mut newest: Option<(Version, usize, &Op)> = None;
+    let mut vanishing = false;
+    for (index, op) in world.oracle.writes_to(path) {
+        let refused = matches!(op.outcome, Outcome::Refused(_));
+        vanishing |= may_vanish(&op.writes[index].1) && !refused;
+        let version = op.version(index).filter(|version| is_honest(world, op, *version));
+        if let Some(version) =
+            version.filter(|version| newest.is_none_or(|(top, ..)| *version > top))
+        {
+            newest = Some((version, index, op));
+        }
+    }
+    let Some((version, index, op)) = newest else { return Ok(()) };
+    match entry {
+        Some(entry) if entry.version >= version => Ok(()),
+        Some(entry) if is_value_of(world, entry, op, index) => Ok(()),
+        None if vanishing => Ok(()),
+        other => Err(format!("{path} was acknowledged as {version:?}, all hold {other:?}")),
+    }
+}
+
+fn is_value_of(world: &World, entry: &Entry, op: &Op, index: usize) -> bool {
+    let found = entry.value.as_ref().and_then(|value| world.oracle.find(value));
+    found.is_some_and(|(id, found)| std::ptr::eq(found, op) && id.index == index)
+}
+
+fn the_first_stands(
+    world: &World,
+    path: &Path,
+    held: &BTreeMap<EntryKey, Entry>,
+) -> Result<(), String> {
+    let mut first: Option<Version> = None;
+    for (index, op) in world.oracle.writes_to(path) {
+        if op.writes[index].1 == Wish::Delete && !matches!(op.outcome, Outcome::Refused(_)) {
+            return Ok(()); // what is first again depends on what the delete knew
+        }
+        let version = op.version(index).filter(|version| is_honest(world, op, *version));
+        first = first.into_iter().chain(version).min();
+    }
+    let Some(first) = first else { return Ok(()) };
+    match held.get(&EntryKey::path(path)) {
+        Some(entry) if entry.value.is_some() && entry.version <= first => Ok(()),
+        other => Err(format!("{path} was first acknowledged as {first:?}, all hold {other:?}")),
+    }
+}
+
+fn every_field_stands(
+    world: &World,
+    path: &Path,
+    held: &BTreeMap<EntryKey, Entry>,
+) -> Result<(), String> {
+    let deletes = |(index, op): &(usize, &Op)| {
+        op.writes[*index].1 == Wish::Delete && !matches!(op.outcome, Outcome::Refused(_))
+    };
+    let deleted: Vec<(usize, &Op)> = world.oracle.writes_to(path).filter(deletes).collect();
+    for (index, op) in world.oracle.writes_to(path) {
+        let version = op.version(index).filter(|version| is_honest(world, op, *version));
+        let Some(version) = version else { continue };
+        let newer =
+            |(index, op): &(usize, &Op)| op.version(*index).is_none_or(|other| other > version);
+        if !matches!(op.writes[index].1, Wish::Fields(_)) || deleted.iter().any(newer) {
+            continue;
+        }
+        for key in op.keys(index) {
+            match held.get(&key) {
+                Some(entry) if entry.version >= version => {}
+                Some(entry) if is_value_of(world, entry, op, index) => {}
+                other => {
+                    return Err(format!(
+                        "{key:?} was acknowledged as {version:?}, all hold {other:?}"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}

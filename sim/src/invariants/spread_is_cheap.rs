@@ -1,0 +1,78 @@
+//! In a mesh at rest a write costs close to one copy per node: at most 1.2 are sent for each node
+//! that needs one.
+
+use super::{Invariant, Survey, Verdict};
+use crate::oracle::{Outcome, WriteId, entry};
+use crate::world::World;
+use folkmoot_core::data::EntryKey;
+use folkmoot_core::id::Path;
+use folkmoot_core::request::MeshStatus;
+
+/// Writes whose copies are counted.
+const WRITES: u64 = 20;
+
+/// Copies are counted over some writes at rest.
+#[derive(Default)]
+pub struct SpreadIsCheap {
+    survey: Survey,
+    before: Option<u64>,
+    writes: Vec<u64>,
+}
+
+impl Invariant for SpreadIsCheap {
+    fn name(&self) -> &'static str {
+        "spread_is_cheap"
+    }
+
+    fn patience_ms(&self, _: &World) -> u64 {
+        60_000
+    }
+
+    fn check(&mut self, world: &mut World) -> Verdict {
+        if self.before.is_none() {
+            self.before = self.survey.poll(world).map(|statuses| copies(&statuses));
+            return Verdict::NotYet("nothing is written".to_owned());
+        }
+        if (self.writes.len() as u64) < WRITES {
+            let node = world.rng.below(world.hosts.len() as u64) as usize;
+            let path = Path::new(format!("last/rest{}", self.writes.len())).expect("a sound path");
+            self.writes.push(world.put(node, &path));
+            return Verdict::NotYet("not all is written".to_owned());
+        }
+        if let Some(missing) = self.missing(world) {
+            return Verdict::NotYet(missing);
+        }
+        let Some(statuses) = self.survey.poll(world) else {
+            return Verdict::NotYet("some nodes do not tell their state".to_owned());
+        };
+        let sent = copies(&statuses) - self.before.unwrap_or(0);
+        let needed = WRITES * (world.hosts.len() as u64 - 1);
+        if sent * 5 > needed * 6 {
+            return Verdict::Broken(format!("{sent} copies were sent where {needed} were needed"));
+        }
+        Verdict::Holds
+    }
+}
+
+impl SpreadIsCheap {
+    fn missing(&self, world: &World) -> Option<String> {
+        for (number, op) in self.writes.iter().enumerate() {
+            if !matches!(world.oracle.ops[op].outcome, Outcome::Done(..)) {
+                return Some(format!("write {op} got {:?}", world.oracle.ops[op].outcome));
+            }
+            let path = Path::new(format!("last/rest{number}")).expect("a sound path");
+            let value = WriteId { op: *op, index: 0 }.to_value(0);
+            for host in &world.hosts {
+                let held = entry(host.disk.durable(), &EntryKey::path(&path));
+                if held.is_none_or(|held| held.value.as_ref() != Some(&value)) {
+                    return Some(format!("node-{} does not hold {path}", host.index));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn copies(statuses: &[MeshStatus]) -> u64 {
+    statuses.iter().map(|status| status.stats.pushed + status.stats.caught_up).sum()
+}

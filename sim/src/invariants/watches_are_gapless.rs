@@ -1,0 +1,53 @@
+//! A watcher that took one snapshot and then applied what it was told holds what its node holds,
+//! also when it resumed by its token after its node crashed.
+
+use super::{Invariant, Verdict};
+use crate::oracle::entries;
+use crate::watcher::Watcher;
+use crate::world::World;
+use folkmoot_core::data::{Entry, EntryKey};
+use std::collections::BTreeMap;
+
+/// Every watcher's copy equals the state.
+pub struct WatchesAreGapless;
+
+impl Invariant for WatchesAreGapless {
+    fn name(&self) -> &'static str {
+        "watches_are_gapless"
+    }
+
+    fn patience_ms(&self, _: &World) -> u64 {
+        5_000
+    }
+
+    fn check(&mut self, world: &mut World) -> Verdict {
+        for watcher in &world.clients.watchers {
+            if let Err(text) = compare(world, watcher) {
+                return Verdict::NotYet(format!("the watcher at node-{}: {text}", watcher.node));
+            }
+        }
+        Verdict::Holds
+    }
+}
+
+fn compare(world: &World, watcher: &Watcher) -> Result<(), String> {
+    if !watcher.live {
+        return Err("its watch does not stand".to_owned());
+    }
+    let host = &world.hosts[watcher.node];
+    let wall_ms = host.clock.wall_ms(world.now);
+    let live = |held: &BTreeMap<EntryKey, Entry>| -> BTreeMap<EntryKey, Entry> {
+        let seen = held.iter().filter(|(key, entry)| watcher.covers(key) && entry.is_live(wall_ms));
+        seen.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+    };
+    let (told, held) = (live(&watcher.view), live(&entries(host.disk.durable())));
+    for (key, entry) in &held {
+        if told.get(key) != Some(entry) {
+            return Err(format!("{key:?} is {entry:?}, but it was told {:?}", told.get(key)));
+        }
+    }
+    match told.iter().find(|(key, _)| !held.contains_key(*key)) {
+        Some((key, entry)) => Err(format!("{key:?} is gone, but it was told {entry:?}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,192 @@
+//! What clients were promised.
+//!
+//! Every value that a client writes names its write, so whatever a node holds can be traced to
+//! who wrote it. A write without an answer is unknown: it may be there or not. A write that was
+//! refused must not be there. A promise is void when the only disks that held it were taken away.
+
+use crate::world::World;
+use bytes::Bytes;
+use folkmoot_core::data::{Entry, EntryKey};
+use folkmoot_core::error::ErrorCode;
+use folkmoot_core::id::{NodeId, Path};
+use folkmoot_core::replica::Version;
+use folkmoot_core::request::Written;
+use folkmoot_core::store::{MemoryStore, Store, space};
+use std::collections::BTreeMap;
+
+/// What one write wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A value; the last write wins.
+    Last,
+    /// A value that ends, in Unix milliseconds.
+    Ends(u64),
+    /// A value; the first write wins.
+    First,
+    /// Fields of an object.
+    Fields(Vec<String>),
+    /// No value.
+    Delete,
+}
+
+/// What became of a request to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No answer, or none yet.
+    Unknown,
+    /// Acknowledged, at this world time.
+    Done(Vec<Written>, u64),
+    /// Refused.
+    Refused(ErrorCode),
+    /// Acknowledged, and then the disks that held it were taken away.
+    Void,
+}
+
+/// One request to write.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// The node that was asked.
+    pub node: usize,
+    /// The node's key then.
+    pub writer: NodeId,
+    /// World time of the request.
+    pub at_ms: u64,
+    /// What was to be written, in order.
+    pub writes: Vec<(Path, Wish)>,
+    /// For deletes, the values that were there, by key.
+    pub replaced: Vec<(EntryKey, Bytes)>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// One write of a request: the request and the index within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WriteId {
+    /// The request.
+    pub op: u64,
+    /// The index within it.
+    pub index: usize,
+}
+
+/// All requests to write, by number.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// The requests.
+    pub ops: BTreeMap<u64, Op>,
+    /// Which write made a version.
+    pub versions: BTreeMap<Version, WriteId>,
+}
+
+impl WriteId {
+    /// The value of this write, at least `bytes` long.
+    pub fn to_value(self, bytes: usize) -> Bytes {
+        let mut text = format!("{}.{} ", self.op, self.index);
+        while text.len() < bytes {
+            text.push('.');
+        }
+        text.into()
+    }
+
+    /// The write that a value names.
+    pub fn from_value(value: &[u8]) -> Option<WriteId> {
+        let text = std::str::from_utf8(value).ok()?;
+        let (op, index) = text.split_once(' ')?.0.split_once('.')?;
+        Some(WriteId { op: op.parse().ok()?, index: index.parse().ok()? })
+    }
+}
+
+impl Op {
+    /// The keys that a write of this request touches first.
+    pub fn keys(&self, index: usize) -> Vec<EntryKey> {
+        let (path, wish) = &self.writes[index];
+        match wish {
+            Wish::Fields(names) => {
+                let key = |name: &String| EntryKey::field(path, name).expect("short names");
+                names.iter().map(key).collect()
+            }
+            _ => vec![EntryKey::path(path)],
+        }
+    }
+
+    /// What was answered for a write, if it was acknowledged and changed something.
+    pub fn version(&self, index: usize) -> Option<Version> {
+        match &self.outcome {
+            Outcome::Done(written, _) => {
+                written.get(index).filter(|one| one.changed).map(|one| one.version)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Oracle {
+    /// The write that made a value.
+    pub fn find(&self, value: &[u8]) -> Option<(WriteId, &Op)> {
+        let id = WriteId::from_value(value)?;
+        self.ops.get(&id.op).filter(|op| id.index < op.writes.len()).map(|op| (id, op))
+    }
+
+    /// Every write to a path, with the request that it is part of.
+    pub fn writes_to<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = (usize, &'a Op)> {
+        self.ops.values().flat_map(move |op| {
+            let here = |(index, _): &(usize, &(Path, Wish))| op.writes[*index].0 == *path;
+            op.writes.iter().enumerate().filter(here).map(move |(index, _)| (index, op))
+        })
+    }
+}
+
+impl World {
+    /// Voids every promise that no disk holds any more.
+    pub(crate) fn void_promises(&mut self) {
+        let held: Vec<_> = self.hosts.iter().map(|host| entries(host.disk.durable())).collect();
+        for op in self.oracle.ops.values_mut() {
+            let lost = (0..op.writes.len()).any(|index| {
+                let Some(version) = op.version(index) else { return false };
+                let has = |entries: &BTreeMap<EntryKey, Entry>, key: &EntryKey| {
+                    entries.get(key).is_some_and(|entry| entry.version >= version)
+                };
+                op.keys(index).iter().any(|key| !held.iter().any(|entries| has(entries, key)))
+            });
+            if lost {
+                op.outcome = Outcome::Void;
+            }
+        }
+    }
+}
+
+/// Every entry in a store, tombstones included, facts of the system left out.
+pub fn entries(store: &MemoryStore) -> BTreeMap<EntryKey, Entry> {
+    let mut entries = BTreeMap::new();
+    let (from, to) = ([space::ENTRIES.0], space::ENTRIES.end());
+    let mut visit = |key: &[u8], value: &[u8]| {
+        let key =
+            EntryKey::parse(Bytes::copy_from_slice(&key[1..])).expect("a key that was stored");
+        if key.to_path().is_some() {
+            let entry = Entry::from_bytes(Bytes::copy_from_slice(value)).expect("an entry");
+            entries.insert(key, entry);
+        }
+        true
+    };
+    store.scan(&from, &to, &mut visit).expect("memory can be read");
+    entries
+}
+
+/// The entry at a key.
+pub fn entry(store: &MemoryStore, key: &EntryKey) -> Option<Entry> {
+    let bytes = store.get(&space::ENTRIES.key(key.as_bytes())).expect("memory can be read")?;
+    Some(Entry::from_bytes(bytes).expect("an entry"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_names_its_write() {
+        let id = WriteId { op: 12, index: 3 };
+        assert_eq!(WriteId::from_value(&id.to_value(0)), Some(id));
+        assert_eq!(WriteId::from_value(&id.to_value(500)), Some(id));
+        assert_eq!(id.to_value(500).len(), 500);
+        assert_eq!(WriteId::from_value(b"something else"), None);
+    }
+}
