@@ -7,6 +7,8 @@ pub mod identity;
 mod inbox;
 #[allow(dead_code, reason = "the doors that check values are not there yet")]
 mod json;
+#[allow(dead_code, reason = "the runtime is not there yet")]
+mod link;
 pub mod network;
 mod private_file;
 #[allow(dead_code, reason = "the node is not there yet")]
