@@ -3,9 +3,22 @@
 //! Every input goes to one handler; what the handlers want is gathered in a [`Step`]. Handing
 //! over many inputs before [`Engine::finish`] is the group commit: one batch, one sync.
 
-use crate::id::{LinkId, NodeId, RequestId, SessionId};
-use crate::request::{Caller, Event, Reply, Request};
-use crate::store::{Batch, StoreError};
+use crate::access;
+use crate::ctx::{Ctx, Fact, Outgoing, Speaks};
+use crate::data::{Data, DataConfig};
+use crate::error::ErrorCode;
+use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId};
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::mesh::{Delivery, Mesh};
+use crate::request::{Caller, DataRequest, Event, MeshRequest, MeshStatus, Reply, Request};
+use crate::rng::Rng;
+use crate::service::Service;
+use crate::stats::Stats;
+use crate::store::space::META;
+use crate::store::{Batch, Store, StoreError};
+use crate::time::{Clock, Now, Stamp, Time};
+use crate::wire::envelope::Tag;
 use bytes::Bytes;
 
 /// All that can happen to a node.
@@ -118,9 +131,9 @@ pub struct Step {
 /// What an engine is started with.
 pub struct EngineConfig {
     /// The node's key.
-    pub identity: Box<dyn crate::identity::Identity>,
+    pub identity: Box<dyn Identity>,
     /// The network it belongs to.
-    pub network: crate::id::NetworkId,
+    pub network: NetworkId,
     /// Larger than every boot counter of this node before: see [`boot_counter`].
     pub boot: u64,
     /// Seed for jitter, and for the store's id where the store is new.
@@ -129,58 +142,258 @@ pub struct EngineConfig {
     pub peers: Vec<String>,
     /// Addresses at which this node can be dialled, for its record.
     pub addresses: Vec<String>,
+    /// How many older versions to keep on this node, per path prefix; the longest prefix counts.
+    pub histories: Vec<(Path, usize)>,
     /// What may be set.
-    pub limits: crate::limits::Limits,
+    pub limits: Limits,
 }
 
+/// Key of the boot counter in [`META`].
+const BOOT: &[u8] = b"boot";
+/// Key of the clock's bound in [`META`].
+pub(crate) const CLOCK_BOUND: &[u8] = b"clock";
+
 /// The state of a node.
-pub struct Engine {}
+pub struct Engine {
+    mesh: Mesh,
+    data: Data,
+    limits: Limits,
+    clock: Clock,
+    rng: Rng,
+    stats: Stats,
+    outgoing: Vec<Outgoing>,
+    facts: Vec<Fact>,
+}
+
+/// A context for one handler, borrowing all of the engine but its services. A method could not:
+/// it would borrow the services too.
+macro_rules! ctx {
+    ($engine:ident, $now:expr, $store:expr, $step:expr, $speaks:expr) => {
+        Ctx {
+            now: $now,
+            limits: &$engine.limits,
+            clock: &mut $engine.clock,
+            rng: &mut $engine.rng,
+            stats: &mut $engine.stats,
+            store: $store,
+            batch: &mut $step.batch,
+            outputs: &mut $step.outputs,
+            at_once: &mut $step.at_once,
+            outgoing: &mut $engine.outgoing,
+            facts: &mut $engine.facts,
+            speaks: $speaks,
+            refused: false,
+            weight: 1,
+            marked: None,
+        }
+    };
+}
 
 impl Engine {
     /// Opens the state that `store` holds. What must be written before anything else is put in
-    /// `step`.
-    pub fn open(
-        config: EngineConfig,
-        now: crate::time::Now,
-        store: &dyn crate::store::Store,
-        step: &mut Step,
-    ) -> Result<Engine, StoreError> {
-        let _ = (config, now, store, step);
-        unimplemented!()
+    /// `step`. A damaged store is an [`Output::Halt`] in `step`.
+    pub fn open(config: EngineConfig, now: Now, store: &dyn Store, step: &mut Step) -> Engine {
+        let (mut rng, mut stats) = (Rng::new(config.seed), Stats::default());
+        let (mut outgoing, mut facts) = (Vec::new(), Vec::new());
+        let mut clock = Clock::new(Stamp(0), config.limits.drift_ms_max);
+        let mut ctx = Ctx {
+            now,
+            limits: &config.limits,
+            clock: &mut clock,
+            rng: &mut rng,
+            stats: &mut stats,
+            store,
+            batch: &mut step.batch,
+            outputs: &mut step.outputs,
+            at_once: &mut step.at_once,
+            outgoing: &mut outgoing,
+            facts: &mut facts,
+            speaks: Speaks::AfterWrite,
+            refused: false,
+            weight: 1,
+            marked: None,
+        };
+        let bound = ctx.get(META, CLOCK_BOUND).and_then(|bound| bound[..].try_into().ok());
+        let bound = Stamp(bound.map_or(0, u64::from_be_bytes));
+        *ctx.clock = Clock::new(bound, config.limits.drift_ms_max);
+        ctx.batch.put(META.key(BOOT), config.boot.to_be_bytes().to_vec());
+        let own = config.identity.node();
+        let (network, histories) = (config.network, config.histories);
+        let data_config = DataConfig { own, network, seed: config.seed, histories };
+        let data = Data::open(&mut ctx, data_config);
+        let mut mesh = Mesh::new(config.identity, network, config.boot, config.addresses);
+        for address in config.peers {
+            if let Err(error) = mesh.add_peer(address.clone(), now.time) {
+                let why = error.to_string();
+                ctx.notice(Notice::DialFailed { address, why, pause_ms: u64::MAX });
+            }
+        }
+        let limits = config.limits;
+        let mut engine = Engine { mesh, data, limits, clock, rng, stats, outgoing, facts };
+        engine.settle(now, store, step);
+        engine.finish(now, store, step);
+        engine
     }
 
     /// Handles one input. What it makes is complete only after [`Engine::finish`].
-    pub fn handle(
+    pub fn handle(&mut self, now: Now, input: Input, store: &dyn Store, step: &mut Step) {
+        let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+        match input {
+            Input::LinkUp { link, node, boot, wall_ms, dialled } => {
+                self.mesh.on_link_up(&mut ctx, link, (node, boot), wall_ms, dialled);
+            }
+            Input::LinkDown(link) => self.mesh.on_link_down(&mut ctx, link),
+            Input::LinkFull(link) => self.mesh.on_link_full(link),
+            Input::LinkDrained(link) => self.mesh.on_link_drained(link),
+            Input::Frame(link, frame) => self.mesh.on_frame(&mut ctx, link, frame),
+            Input::DialFailed(address, why) => self.mesh.on_dial_failed(&mut ctx, address, why),
+            Input::Request(caller, request) => self.on_request(now, caller, request, store, step),
+            Input::SessionClosed(session) => self.data.on_session_closed(session),
+            Input::Tick => {
+                self.mesh.on_tick(&mut ctx);
+                let clocks_agree = self.mesh.clocks_agree();
+                let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+                if clocks_agree {
+                    self.data.restamp(&mut ctx);
+                }
+                self.data.on_tick(&mut ctx);
+            }
+        }
+        self.settle(now, store, step);
+    }
+
+    fn on_request(
         &mut self,
-        now: crate::time::Now,
-        input: Input,
-        store: &dyn crate::store::Store,
+        now: Now,
+        caller: Caller,
+        request: Request,
+        store: &dyn Store,
         step: &mut Step,
     ) {
-        let _ = (now, input, store, step);
-        unimplemented!()
+        let allowed = access::check(caller.principal, access::action(&request));
+        let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+        let mut answer = |reply| ctx.reply(caller.session, caller.request, reply);
+        let done = |result: Result<(), ErrorCode>| match result {
+            Ok(()) => Reply::Done,
+            Err(error) => Reply::Failed(error, 0),
+        };
+        match request {
+            _ if allowed.is_err() => answer(done(allowed)),
+            Request::Data(DataRequest::Write(_)) if self.mesh.is_clock_off(&self.limits) => {
+                answer(Reply::Failed(ErrorCode::ClockOff, 0));
+            }
+            Request::Data(request) => {
+                let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+                self.data.on_request(&mut ctx, caller, request);
+            }
+            Request::Mesh(MeshRequest::Status) => {
+                let mut status = Box::new(MeshStatus::default());
+                self.mesh.fill_status(&mut status);
+                self.data.fill_status(&mut status);
+                status.stats = ctx.stats.clone();
+                ctx.reply(caller.session, caller.request, Reply::Mesh(status));
+            }
+            Request::Mesh(MeshRequest::Ping(node)) => {
+                self.mesh.on_ping_request(&mut ctx, caller, node);
+            }
+            Request::Mesh(MeshRequest::AddPeer(address)) => {
+                answer(done(self.mesh.add_peer(address, now.time)));
+            }
+            Request::Mesh(MeshRequest::Remove(node)) => {
+                let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+                self.data.remove_member(&mut ctx, node);
+                ctx.reply(caller.session, caller.request, Reply::Done);
+            }
+        }
     }
 
     /// Ends a step of one or more inputs: packs what they made into batch and frames.
-    pub fn finish(
-        &mut self,
-        now: crate::time::Now,
-        store: &dyn crate::store::Store,
-        step: &mut Step,
-    ) {
-        let _ = (now, store, step);
-        unimplemented!()
+    pub fn finish(&mut self, now: Now, store: &dyn Store, step: &mut Step) {
+        let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+        self.data.on_step_end(&mut ctx);
+        self.settle(now, store, step);
+        let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+        self.mesh.on_step_end(&mut ctx);
     }
 
-    /// When [`Input::Tick`] is due.
-    pub fn next_tick(&self) -> Option<crate::time::Time> {
-        unimplemented!()
+    /// Carries what mesh and services have for each other until nothing is left.
+    fn settle(&mut self, now: Now, store: &dyn Store, step: &mut Step) {
+        loop {
+            let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+            for fact in std::mem::take(ctx.facts) {
+                match fact {
+                    Fact::Removed(node) => self.mesh.on_removed(&mut ctx, node),
+                    Fact::CaughtUp(marks) => self.mesh.on_caught_up(marks),
+                }
+            }
+            for outgoing in std::mem::take(ctx.outgoing) {
+                self.mesh.send(&mut ctx, outgoing);
+            }
+            let deliveries = self.mesh.take_deliveries();
+            if deliveries.is_empty() && self.facts.is_empty() && self.outgoing.is_empty() {
+                return;
+            }
+            for delivery in deliveries {
+                self.deliver(now, delivery, store, step);
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Now, delivery: Delivery, store: &dyn Store, step: &mut Step) {
+        let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+        let (link, handled) = match delivery {
+            Delivery::Neighbor(node, change) => {
+                return self.data.on_neighbor(&mut ctx, node, change);
+            }
+            Delivery::Message { link, from, tag, body, marked } => {
+                ctx.marked = marked;
+                match tag {
+                    Tag::DATA => (link, self.data.on_message(&mut ctx, from, body)),
+                    _ => {
+                        ctx.stats.unknown_messages += 1;
+                        return;
+                    }
+                }
+            }
+            Delivery::Spread { link, from, envelope } => {
+                let (origin, body) = (envelope.origin, envelope.body.clone());
+                let handled = match envelope.tag {
+                    Tag::DATA => self.data.on_spread(&mut ctx, origin, body),
+                    _ => Ok(()), // relayed blind: a newer version's service
+                };
+                if handled.is_ok() && !ctx.refused {
+                    let weight = ctx.weight;
+                    self.mesh.relay(&mut ctx, envelope, Some(from), Speaks::AfterWrite, weight);
+                }
+                (link, handled)
+            }
+        };
+        if handled.is_err() {
+            self.mesh.close_malformed(&mut ctx, link);
+        }
+    }
+
+    /// When [`Input::Tick`] is due; a time in the past means at once.
+    pub fn next_tick(&self) -> Option<Time> {
+        let data = self.data.next_tick();
+        self.mesh.next_tick(&self.limits).into_iter().chain(data).min()
+    }
+
+    /// Counters since the start of this run.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> NodeId {
+        self.mesh.own()
     }
 }
 
 /// The boot counter of a start at `wall_ms` of a node whose store is `store`: larger than the
 /// last one and, clocks permitting, than one that a lost store had. [`Engine::open`] stores it.
-pub fn boot_counter(store: &dyn crate::store::Store, wall_ms: u64) -> Result<u64, StoreError> {
-    let _ = (store, wall_ms);
-    unimplemented!()
+pub fn boot_counter(store: &dyn Store, wall_ms: u64) -> Result<u64, StoreError> {
+    let stored = store.get(&META.key(BOOT))?;
+    let stored = stored.and_then(|boot| boot[..].try_into().ok()).map_or(0, u64::from_be_bytes);
+    Ok(wall_ms.max(stored.saturating_add(1)))
 }

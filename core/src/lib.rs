@@ -5,16 +5,19 @@
 //! beneath it. No IO, no async, no clock, no randomness but what is handed in.
 
 pub mod access;
+mod ctx;
 pub mod data;
 pub mod engine;
 pub mod error;
 pub mod id;
 pub mod identity;
+mod interest;
 pub mod limits;
 pub mod mesh;
 pub mod replica;
 pub mod request;
 pub mod rng;
+mod service;
 pub mod stats;
 pub mod store;
 pub mod time;

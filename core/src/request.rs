@@ -62,15 +62,13 @@ pub struct Write {
     pub condition: Condition,
     /// When the value ends, in Unix milliseconds; it must lie in the future.
     pub expires_ms: Option<u64>,
-    /// How many older versions of this path to keep on this node (default 0).
-    pub history: usize,
 }
 
 impl Write {
     /// Sets `path` to `value` without a condition.
     pub fn put(path: Path, value: impl Into<Bytes>) -> Write {
         let change = Change::Put(value.into());
-        Write { path, change, condition: Condition::Always, expires_ms: None, history: 0 }
+        Write { path, change, condition: Condition::Always, expires_ms: None }
     }
 
     /// Deletes `path` without a condition.

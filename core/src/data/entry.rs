@@ -129,8 +129,8 @@ impl Entry {
         }
     }
 
-    /// Appends the entry as it is stored and sent.
-    pub(crate) fn encode(&self, out: &mut BytesMut) {
+    /// Appends the entry; `node` stands for the id of the writing node.
+    pub(crate) fn encode(&self, node: &[u8], out: &mut BytesMut) {
         let mut flags = 0;
         if self.value.is_none() {
             flags |= TOMBSTONE;
@@ -145,7 +145,7 @@ impl Entry {
         }
         out.put_u8(flags);
         out.put_u64(self.version.stamp.0);
-        out.put_slice(&self.version.node.0);
+        out.put_slice(node);
         if let Strategy::First { after } = self.strategy {
             out.put_u64(after.0);
         }
@@ -159,14 +159,17 @@ impl Entry {
         }
     }
 
-    /// Reads an entry as it is stored and sent.
-    pub(crate) fn decode(reader: &mut Reader) -> Decoded<Entry> {
+    /// Reads what [`Entry::encode`] wrote; `node` reads what stands for the node's id.
+    pub(crate) fn decode(
+        reader: &mut Reader,
+        node: impl FnOnce(&mut Reader) -> Decoded<NodeId>,
+    ) -> Decoded<Entry> {
         let flags = reader.u8()?;
         if flags & !(TOMBSTONE | FIRST | FIELD | EXPIRES) != 0 {
             return Err(Malformed);
         }
         let stamp = Stamp(reader.u64()?);
-        let node = NodeId(reader.array()?);
+        let node = node(reader)?;
         let strategy = match flags & (FIRST | FIELD) {
             0 => Strategy::Last,
             FIRST => Strategy::First { after: Stamp(reader.u64()?) },
@@ -183,13 +186,13 @@ impl Entry {
     /// The entry's bytes on disk.
     pub(crate) fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.value.as_ref().map_or(0, Bytes::len));
-        self.encode(&mut out);
+        self.encode(&self.version.node.0, &mut out);
         out.freeze()
     }
 
     /// Reads the entry's bytes on disk.
     pub fn from_bytes(bytes: Bytes) -> Decoded<Entry> {
-        Entry::decode(&mut Reader::new(bytes))
+        Entry::decode(&mut Reader::new(bytes), |reader| Ok(NodeId(reader.array()?)))
     }
 }
 

@@ -1,4 +1,283 @@
-//! data
+//! Shared data: values at paths, on every node.
+//!
+//! Promise: a write that was acknowledged is on this node's disk; every node that can be reached
+//! gets it; all nodes settle on the same value for every path (last write wins, by stamp and
+//! node, unless the write says otherwise); a delete stays deleted; a watch misses nothing.
+//! Messages: entries spread to all; between neighbors summaries, pulls and pages, and comparisons
+//! (`message`). Keys: entries, the change log, history (`docs/storage.md`). Repair: `sync` pulls what a
+//! neighbor has, `compare` finds what differs. Limits: `VALUE_BYTES_MAX`, `BATCH_*`, `WATCHES_MAX`,
+//! `log_changes_max`, `tombstone_grace_ms`.
+
+mod apply;
+mod collect;
+mod compare;
 mod entry;
-pub use entry::{Entry, EntryKey, Strategy};
+mod message;
 pub mod read;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use entry::KEY_BYTES_MAX;
+pub use entry::{Entry, EntryKey, Strategy};
+
+use crate::ctx::{Ctx, Dest};
+use crate::id::{NetworkId, NodeId, Path, SessionId, StoreId, WatchId};
+use crate::interest::Interest;
+use crate::limits::SPREAD_BYTES_TARGET;
+use crate::replica::index::Index;
+use crate::request::{Caller, Changed, DataRequest, Event, MeshStatus, Reply};
+use crate::service::{Handled, NeighborChange, Service};
+use crate::store::space::{ENTRIES, LOG, META};
+use crate::time::Time;
+use crate::wire::codec::{put_bytes, put_varint};
+use crate::wire::envelope::Tag;
+use apply::Source;
+use bytes::{Bytes, BytesMut};
+use message::Message;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Key of the store's id in [`META`].
+pub(crate) const STORE_ID: &[u8] = b"store";
+/// Key of the newest change number in [`META`].
+pub(crate) const NUMBER: &[u8] = b"number";
+/// Key of the number up to which the change log is pruned, in [`META`].
+pub(crate) const FLOOR: &[u8] = b"floor";
+/// Key of the newest stamp of a collected tombstone, in [`META`].
+const HORIZON: &[u8] = b"horizon";
+
+/// The state of shared data at this node.
+pub(crate) struct Data {
+    own: NodeId,
+    store: StoreId,
+    index: Index,
+    /// The newest change's number on this node.
+    number: u64,
+    /// The log holds the changes after this one.
+    floor: u64,
+    /// The newest change that did not come by spreading: neighbors must pull up to there.
+    pulled: u64,
+    /// The newest collected tombstone's stamp, in Unix milliseconds; nothing unknown and older is
+    /// taken from others.
+    horizon_ms: u64,
+    histories: Vec<(Path, usize)>,
+    /// Whether any path has fields.
+    has_fields: bool,
+    interest: Interest,
+    /// When entries end, in Unix milliseconds.
+    expiring: BTreeSet<(u64, EntryKey)>,
+    /// Since when entries are dead, in Unix milliseconds.
+    graveyard: BTreeSet<(u64, EntryKey)>,
+    sync: sync::Sync,
+    wall_due: Option<Time>,
+    // What the step has gathered so far:
+    logged: Vec<EntryKey>,
+    to_spread: Vec<(EntryKey, Entry)>,
+    events: BTreeMap<(SessionId, WatchId), Vec<Changed>>,
+}
+
+/// What shared data is opened with.
+pub(crate) struct DataConfig {
+    pub(crate) own: NodeId,
+    pub(crate) network: NetworkId,
+    /// For the id of a new store.
+    pub(crate) seed: u64,
+    /// How many older versions to keep, per prefix.
+    pub(crate) histories: Vec<(Path, usize)>,
+}
+
+impl Data {
+    /// Reads what the store holds; a new store gets its id.
+    pub(crate) fn open(ctx: &mut Ctx, config: DataConfig) -> Data {
+        let key = *blake3::hash(&[b"folkmoot index 1", &config.network.0[..]].concat()).as_bytes();
+        let store = match ctx.get(META, STORE_ID).and_then(|id| id[..].try_into().ok()) {
+            Some(id) => StoreId(id),
+            None => {
+                let now = ctx.now.wall_ms.to_be_bytes();
+                let seed = config.seed.to_be_bytes();
+                let hash = blake3::hash(&[&config.own.0[..], &now, &seed].concat());
+                let mut id = [0; 16];
+                id.copy_from_slice(&hash.as_bytes()[..16]);
+                ctx.batch.put(META.key(STORE_ID), id.to_vec());
+                StoreId(id)
+            }
+        };
+        let number = read_number(ctx, NUMBER);
+        let mut data = Data {
+            own: config.own,
+            store,
+            index: Index::new(key),
+            number,
+            floor: read_number(ctx, FLOOR),
+            pulled: number,
+            horizon_ms: read_number(ctx, HORIZON),
+            histories: config.histories,
+            has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
+            interest: Interest::default(),
+            expiring: BTreeSet::new(),
+            graveyard: BTreeSet::new(),
+            sync: sync::Sync::open(ctx),
+            wall_due: None,
+            logged: Vec::new(),
+            to_spread: Vec::new(),
+            events: BTreeMap::new(),
+        };
+        data.load(ctx);
+        data.join_members(ctx);
+        data
+    }
+
+    /// Fills the index from the entries on disk.
+    fn load(&mut self, ctx: &mut Ctx) {
+        let store = ctx.store;
+        let mut damaged = None;
+        let loaded = store.scan(&ENTRIES.key(&[]), &ENTRIES.end(), &mut |key, value| {
+            let key = &key[1..];
+            match Entry::from_bytes(Bytes::copy_from_slice(value)) {
+                Ok(entry) => {
+                    self.load_entry(key, &entry, ctx.now.wall_ms);
+                    true
+                }
+                Err(_) => {
+                    damaged = Some(format!("entry {} does not decode", key.escape_ascii()));
+                    false
+                }
+            }
+        });
+        let damaged = damaged.map(crate::store::StoreError);
+        if let Some(error) = loaded.err().or(damaged) {
+            ctx.halt(error);
+        }
+    }
+
+    /// Tells the status what data knows.
+    pub(crate) fn fill_status(&self, status: &mut MeshStatus) {
+        status.number = self.number;
+        status.store = self.store;
+        status.entries = self.index.count();
+        status.tombstones = self.index.tombstones();
+        status.digest = self.index.total().to_bytes();
+        for link in &mut status.links {
+            link.in_sync = self.sync.is_in_sync(link.node);
+        }
+    }
+
+    /// Sends a message to a neighbor.
+    fn tell(&self, ctx: &mut Ctx, dest: Dest, message: &Message) {
+        let body = message.encode();
+        ctx.stats.repair_bytes += body.len() as u64;
+        ctx.send(Tag::DATA, dest, body);
+    }
+
+    /// Writes the change log's chunk of this step, under the number of its last change.
+    fn write_log(&mut self, ctx: &mut Ctx) {
+        if self.logged.is_empty() {
+            return;
+        }
+        let mut chunk = BytesMut::new();
+        put_varint(&mut chunk, self.logged.len() as u64);
+        for key in self.logged.drain(..) {
+            put_bytes(&mut chunk, key.as_bytes());
+        }
+        let number = self.number.to_be_bytes();
+        ctx.batch.put(LOG.key(&number), chunk.freeze());
+        ctx.batch.put(META.key(NUMBER), number.to_vec());
+        self.prune_log(ctx);
+    }
+
+    /// Spreads what local clients wrote in this step.
+    fn spread_writes(&mut self, ctx: &mut Ctx) {
+        let entries = std::mem::take(&mut self.to_spread);
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |(key, entry): &&(EntryKey, Entry)| {
+                bytes += key.as_bytes().len() + entry.value.as_ref().map_or(0, Bytes::len) + 64;
+                bytes <= SPREAD_BYTES_TARGET
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            ctx.weight = count as u64;
+            ctx.send(Tag::DATA, Dest::All, message::encode_entries(&rest[..count]));
+            rest = &rest[count..];
+        }
+    }
+
+    fn send_events(&mut self, ctx: &mut Ctx) {
+        for ((session, watch), changes) in std::mem::take(&mut self.events) {
+            ctx.stats.events += changes.len() as u64;
+            ctx.event(session, Event::Changed(watch, changes));
+        }
+    }
+}
+
+impl Service for Data {
+    type Request = DataRequest;
+
+    fn on_request(&mut self, ctx: &mut Ctx, caller: Caller, request: DataRequest) {
+        let reply = match request {
+            DataRequest::Write(writes) => self.write(ctx, writes),
+            DataRequest::Watch { watch, prefix } => {
+                match self.interest.add(caller.session, watch, prefix.as_ref()) {
+                    Ok(()) => Reply::Watching { number: self.number },
+                    Err(error) => Reply::Failed(error, 0),
+                }
+            }
+            DataRequest::Unwatch { watch } => {
+                self.interest.remove(caller.session, watch);
+                Reply::Done
+            }
+        };
+        ctx.reply(caller.session, caller.request, reply);
+    }
+
+    fn on_session_closed(&mut self, session: SessionId) {
+        self.interest.remove_session(session);
+    }
+
+    fn on_spread(&mut self, ctx: &mut Ctx, _origin: NodeId, body: Bytes) -> Handled {
+        let entries = message::decode_entries(body)?;
+        ctx.weight = entries.len() as u64;
+        ctx.refused = !self.apply_all(ctx, entries, Source::Spread);
+        Ok(())
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx, from: NodeId, body: Bytes) -> Handled {
+        match Message::decode(body)? {
+            Some(message) => self.on_sync_message(ctx, from, message),
+            None => ctx.stats.unknown_messages += 1,
+        }
+        Ok(())
+    }
+
+    fn on_neighbor(&mut self, ctx: &mut Ctx, node: NodeId, change: NeighborChange) {
+        self.on_neighbor_changed(ctx, node, change);
+    }
+
+    fn on_tick(&mut self, ctx: &mut Ctx) {
+        self.tick_sync(ctx);
+        self.tick_compare(ctx);
+        self.tick_collect(ctx);
+    }
+
+    fn on_step_end(&mut self, ctx: &mut Ctx) {
+        self.spread_writes(ctx);
+        self.write_log(ctx);
+        self.send_events(ctx);
+        if !ctx.batch.is_empty()
+            && let Some(bound) = ctx.clock.bound_to_persist()
+        {
+            ctx.batch.put(META.key(crate::engine::CLOCK_BOUND), bound.0.to_be_bytes().to_vec());
+        }
+    }
+
+    fn next_tick(&self) -> Option<Time> {
+        self.sync.next_tick().into_iter().chain(self.wall_due()).min()
+    }
+}
+
+/// A number in [`META`]; 0 if there is none.
+fn read_number(ctx: &mut Ctx, key: &[u8]) -> u64 {
+    let bytes = ctx.get(META, key);
+    bytes.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes)
+}

@@ -1,12 +1,16 @@
 //! The writes of one step.
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// Writes that become durable together, in order: for a key that occurs twice the later counts.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     writes: Vec<(Bytes, Option<Bytes>)>,
     bytes: usize,
+    /// The first `indexed` writes by key. Built when a read asks: most steps read nothing.
+    latest: BTreeMap<Bytes, Option<Bytes>>,
+    indexed: usize,
 }
 
 impl Batch {
@@ -37,5 +41,14 @@ impl Batch {
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the batch leaves at each key that it touches.
+    pub fn latest(&mut self) -> &BTreeMap<Bytes, Option<Bytes>> {
+        for (key, value) in &self.writes[self.indexed..] {
+            self.latest.insert(key.clone(), value.clone());
+        }
+        self.indexed = self.writes.len();
+        &self.latest
     }
 }

@@ -7,10 +7,12 @@
 
 mod batch;
 mod memory;
+mod overlay;
 pub mod space;
 
 pub use batch::Batch;
 pub use memory::MemoryStore;
+pub use overlay::Overlay;
 
 use bytes::Bytes;
 

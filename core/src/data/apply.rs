@@ -1,0 +1,289 @@
+//! Merging one entry into what this node holds: the only place where entries change.
+
+use super::read::HAS_FIELDS;
+use super::{Data, Entry, EntryKey, Strategy};
+use crate::ctx::{Ctx, Fact};
+use crate::engine::Notice;
+use crate::id::{NodeId, Path};
+use crate::replica::index::{KeyHash, Slot};
+use crate::replica::merge::Rank;
+use crate::request::Changed;
+use crate::store::space::{ENTRIES, META};
+use crate::time::Stamp;
+use bytes::Bytes;
+
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A local write, made in knowledge of what is here.
+    Local,
+    /// Spread to all: the neighbors get it the same way.
+    Spread,
+    /// Pulled from a neighbor: the other neighbors learn of it by summaries.
+    Pulled(NodeId),
+}
+
+/// System facts: who belongs to the network, and who was removed.
+const MEMBERS: &str = "members/";
+const REMOVED: &str = "removed/";
+
+impl Data {
+    /// Merges entries from another node. `false` if one was refused: the message is not to be
+    /// passed on.
+    pub(super) fn apply_all(
+        &mut self,
+        ctx: &mut Ctx,
+        entries: Vec<(EntryKey, Entry)>,
+        source: Source,
+    ) -> bool {
+        let mut accepted = true;
+        for (key, entry) in entries {
+            if ctx.clock.observe(entry.version.stamp, ctx.now.wall_ms).is_err() {
+                if ctx.stats.future_refused == 0 {
+                    ctx.notice(Notice::Future(entry.version.node));
+                }
+                ctx.stats.future_refused += 1;
+                accepted = false;
+                continue;
+            }
+            if self.apply(ctx, key, entry, source) {
+                ctx.stats.merged += 1;
+            } else {
+                ctx.stats.repeated += 1;
+            }
+        }
+        accepted
+    }
+
+    /// Merges one entry; `true` if it now stands.
+    pub(super) fn apply(
+        &mut self,
+        ctx: &mut Ctx,
+        key: EntryKey,
+        entry: Entry,
+        source: Source,
+    ) -> bool {
+        let hash = self.index.hash(key.as_bytes());
+        let old = self.index.get(hash);
+        if !self.stands(ctx, &key, &entry, old, source) {
+            return false;
+        }
+        let Some(slot) = self.slot(hash, &entry) else { return false };
+        if let Some(old) = old {
+            self.unschedule(ctx, &key, &old);
+            self.keep_history(ctx, &key);
+        }
+        self.index.set(hash, Some(slot));
+        ctx.batch.put(ENTRIES.key(key.as_bytes()), entry.to_bytes());
+        self.number += 1;
+        if let Source::Pulled(_) = source {
+            self.pulled = self.number;
+        }
+        self.logged.push(key.clone());
+        if !self.has_fields && key.to_field().is_some() {
+            self.has_fields = true;
+            ctx.batch.put(META.key(HAS_FIELDS), Bytes::new());
+        }
+        self.schedule(&key, &entry, ctx.now.wall_ms);
+        self.note_system(ctx, &key, &entry);
+        self.emit(&key, &entry, false);
+        if source == Source::Local {
+            self.to_spread.push((key, entry));
+        }
+        true
+    }
+
+    /// Whether an entry beats what is here.
+    fn stands(
+        &mut self,
+        ctx: &mut Ctx,
+        key: &EntryKey,
+        entry: &Entry,
+        old: Option<Slot>,
+        source: Source,
+    ) -> bool {
+        let Some(old) = old else {
+            return source == Source::Local || !self.is_stale(ctx, entry);
+        };
+        let old_version = self.index.version(&old);
+        let from_the_future = ctx.clock.is_future(old_version.stamp, ctx.now.wall_ms);
+        if source == Source::Local && from_the_future {
+            return true; // made while the clock ran ahead; the write knows better
+        }
+        let mut strategy = Strategy::Last;
+        if old.is_first() {
+            let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
+            strategy = stored.and_then(Result::ok).map_or(strategy, |entry| entry.strategy);
+        }
+        Rank::new(entry.version, entry.strategy, check(entry))
+            > Rank::new(old_version, strategy, old.check)
+    }
+
+    /// Whether an entry that is not known here is older than what this node has collected: then
+    /// it may be the ghost of something deleted.
+    fn is_stale(&self, ctx: &mut Ctx, entry: &Entry) -> bool {
+        let grace = ctx.limits.tombstone_grace_ms;
+        let long_dead =
+            entry.dead_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
+        let ghost = entry.version.stamp.ms() <= self.horizon_ms;
+        ctx.stats.stale_refused += u64::from(ghost || long_dead);
+        ghost || long_dead
+    }
+
+    /// What the index knows of an entry.
+    fn slot(&mut self, hash: KeyHash, entry: &Entry) -> Option<Slot> {
+        let mut flags = 0;
+        if entry.value.is_none() {
+            flags |= Slot::TOMBSTONE;
+        }
+        if let Strategy::First { .. } = entry.strategy {
+            flags |= Slot::FIRST;
+        }
+        if entry.expires_ms.is_some() {
+            flags |= Slot::EXPIRES;
+        }
+        self.index.slot(hash, entry.version, check(entry), flags)
+    }
+
+    /// Takes an entry on disk into the index.
+    pub(super) fn load_entry(&mut self, key: &[u8], entry: &Entry, wall_ms: u64) {
+        let hash = self.index.hash(key);
+        if let Some(slot) = self.slot(hash, entry) {
+            self.index.set(hash, Some(slot));
+        }
+        if entry.dead_since_ms().is_some()
+            && let Some(key) = EntryKey::parse(Bytes::copy_from_slice(key))
+        {
+            self.schedule(&key, entry, wall_ms);
+        }
+    }
+
+    /// Notes when an entry ends, or since when it is dead.
+    fn schedule(&mut self, key: &EntryKey, entry: &Entry, wall_ms: u64) {
+        match entry.dead_since_ms() {
+            Some(end) if entry.is_live(wall_ms) => {
+                self.expiring.insert((end, key.clone()));
+                self.wall_due = Some(crate::time::Time(0));
+            }
+            Some(since) => drop(self.graveyard.insert((since, key.clone()))),
+            None => {}
+        }
+    }
+
+    fn unschedule(&mut self, ctx: &mut Ctx, key: &EntryKey, old: &Slot) {
+        if old.is_tombstone() {
+            self.graveyard.remove(&(old.stamp.ms(), key.clone()));
+        } else if old.flags & Slot::EXPIRES != 0 {
+            let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
+            if let Some(Ok(Entry { expires_ms: Some(end), .. })) = stored {
+                self.graveyard.remove(&(end, key.clone()));
+                self.expiring.remove(&(end, key.clone()));
+            }
+        }
+    }
+
+    /// Tells the watches that cover a key.
+    pub(super) fn emit(&mut self, key: &EntryKey, entry: &Entry, expired: bool) {
+        if self.interest.is_empty() {
+            return;
+        }
+        let Some(path) = key.to_path() else { return };
+        for watch in self.interest.covering(path.as_bytes()) {
+            let (key, entry) = (key.clone(), entry.clone());
+            let change = Changed { number: self.number, key, entry, expired };
+            self.events.entry(watch).or_default().push(change);
+        }
+    }
+
+    fn note_system(&self, ctx: &mut Ctx, key: &EntryKey, entry: &Entry) {
+        let Some(name) = key.to_system().filter(|_| entry.value.is_some()) else { return };
+        if let Some(node) = name.as_str().strip_prefix(REMOVED).and_then(NodeId::from_hex) {
+            ctx.facts.push(Fact::Removed(node));
+        }
+    }
+
+    /// Tells the mesh who was removed, and makes this node a member if it is not one yet.
+    pub(super) fn join_members(&mut self, ctx: &mut Ctx) {
+        let mut removed = Vec::new();
+        let prefix = [&[0], REMOVED.as_bytes()].concat();
+        ctx.scan(ENTRIES, &prefix, &mut |key, _| {
+            let name = key.strip_prefix(&prefix[..]).map(String::from_utf8_lossy);
+            let node = name.as_ref().and_then(|name| NodeId::from_hex(name));
+            removed.extend(node);
+            name.is_some()
+        });
+        ctx.facts.extend(removed.into_iter().map(Fact::Removed));
+        let key = system_key(MEMBERS, self.own);
+        if self.index.get(self.index.hash(key.as_bytes())).is_none() {
+            let since = format!("{{\"since\":{}}}", ctx.now.wall_ms);
+            self.write_system(ctx, key, since.into());
+        }
+    }
+
+    /// Removes a node from the network, everywhere and for good.
+    pub(crate) fn remove_member(&mut self, ctx: &mut Ctx, node: NodeId) {
+        let since = format!("{{\"since\":{},\"by\":\"{}\"}}", ctx.now.wall_ms, self.own);
+        self.write_system(ctx, system_key(REMOVED, node), since.into());
+    }
+
+    fn write_system(&mut self, ctx: &mut Ctx, key: EntryKey, value: Bytes) {
+        let version = self.next_version(ctx);
+        let strategy = Strategy::Last;
+        let entry = Entry { version, strategy, expires_ms: None, value: Some(value) };
+        self.apply(ctx, key, entry, Source::Local);
+        ctx.stats.writes += 1;
+    }
+
+    /// Stamps anew what was written while this node's clock ran ahead. Called only while the
+    /// neighbors' clocks agree with this node's wall clock: that convicts the stamps.
+    pub(crate) fn restamp(&mut self, ctx: &mut Ctx) {
+        let wall_ms = ctx.now.wall_ms;
+        if !ctx.clock.is_ahead(wall_ms) {
+            return;
+        }
+        ctx.clock.reset(wall_ms);
+        let drift = ctx.limits.drift_ms_max;
+        let is_future = |stamp: Stamp| stamp.ms() > wall_ms.saturating_add(drift);
+        if !self.index.any(is_future) {
+            return;
+        }
+        let mut future = Vec::new();
+        ctx.scan(ENTRIES, &[], &mut |key, value| {
+            let entry = Entry::from_bytes(Bytes::copy_from_slice(value));
+            if let Ok(entry) = entry.as_ref()
+                && is_future(entry.version.stamp)
+            {
+                future
+                    .extend(EntryKey::parse(Bytes::copy_from_slice(key)).zip(Some(entry.clone())));
+            }
+            true
+        });
+        ctx.notice(Notice::Restamped(future.len() as u64));
+        for (key, mut entry) in future {
+            entry.version = self.next_version(ctx);
+            if let Strategy::First { after } = entry.strategy
+                && is_future(after)
+            {
+                entry.strategy = Strategy::Last;
+            }
+            self.apply(ctx, key, entry, Source::Local);
+        }
+    }
+}
+
+fn system_key(kind: &str, node: NodeId) -> EntryKey {
+    let name = Path::new(format!("{kind}{node}")).expect("a short path of plain segments");
+    EntryKey::system(&name)
+}
+
+/// A hash of an entry's content: settles two entries of the same version.
+pub(super) fn check(entry: &Entry) -> u32 {
+    let value = entry.value.as_deref().unwrap_or_default();
+    let mut hash = blake3::Hasher::new();
+    let hash = match entry.expires_ms {
+        None => blake3::hash(value),
+        Some(end) => hash.update(&end.to_be_bytes()).update(value).finalize(),
+    };
+    let bytes = hash.as_bytes();
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}

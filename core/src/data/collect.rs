@@ -1,0 +1,96 @@
+//! What time takes away: values that end, tombstones past their grace, the tail of the change log.
+//!
+//! Expiry is no new write: the instant is in the entry and all nodes see it alike. Who collects a
+//! tombstone remembers its stamp (the horizon), so that nothing older and unknown comes back.
+
+use super::{Data, Entry, EntryKey, FLOOR, HORIZON};
+use crate::ctx::Ctx;
+use crate::limits::SLICE_ENTRIES_MAX;
+use crate::store::space::{ENTRIES, LOG, META};
+use crate::time::Time;
+
+/// How often dead entries are collected, at most, in milliseconds.
+const COLLECT_MS: u64 = 60_000;
+/// How long after an expiry is noticed at the latest, in milliseconds: the wall clock may jump.
+const EXPIRY_CHECK_MS: u64 = 1_000;
+/// Chunks of the log that one step removes.
+const PRUNE_CHUNKS_MAX: usize = 64;
+
+impl Data {
+    pub(super) fn tick_collect(&mut self, ctx: &mut Ctx) {
+        let now = ctx.now.time;
+        if self.wall_due.is_some_and(|due| due > now) {
+            return;
+        }
+        self.expire(ctx);
+        self.collect(ctx);
+        let wait = if self.expiring.is_empty() { COLLECT_MS } else { EXPIRY_CHECK_MS };
+        let next_end = self
+            .expiring
+            .first()
+            .map_or(wait, |(end, _)| end.saturating_sub(ctx.now.wall_ms).clamp(1, wait));
+        self.wall_due = Some(now + next_end);
+    }
+
+    /// Tells watches of the entries that have ended.
+    fn expire(&mut self, ctx: &mut Ctx) {
+        for _ in 0..SLICE_ENTRIES_MAX {
+            let ended = |(end, _): &&(u64, EntryKey)| *end <= ctx.now.wall_ms;
+            let Some((end, key)) = self.expiring.first().filter(ended).cloned() else { break };
+            self.expiring.pop_first();
+            if let Some(Ok(entry)) = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes) {
+                self.emit(&key, &entry, true);
+                self.graveyard.insert((end, key));
+            }
+        }
+    }
+
+    /// Removes entries that have been dead for longer than the grace.
+    fn collect(&mut self, ctx: &mut Ctx) {
+        let grace = ctx.limits.tombstone_grace_ms;
+        let Some(before) = ctx.now.wall_ms.checked_sub(grace) else { return };
+        let horizon = self.horizon_ms;
+        for _ in 0..SLICE_ENTRIES_MAX {
+            let is_due = |(since, _): &&(u64, EntryKey)| *since <= before;
+            let Some((_, key)) = self.graveyard.first().filter(is_due).cloned() else { break };
+            self.graveyard.pop_first();
+            let hash = self.index.hash(key.as_bytes());
+            let Some(slot) = self.index.get(hash) else { continue };
+            self.horizon_ms = self.horizon_ms.max(slot.stamp.ms());
+            self.index.set(hash, None);
+            ctx.batch.delete(ENTRIES.key(key.as_bytes()));
+            ctx.stats.collected += 1;
+        }
+        if self.horizon_ms != horizon {
+            ctx.batch.put(META.key(HORIZON), self.horizon_ms.to_be_bytes().to_vec());
+        }
+    }
+
+    /// Cuts the tail of the change log where it is longer than its limit.
+    pub(super) fn prune_log(&mut self, ctx: &mut Ctx) {
+        let keep = ctx.limits.log_changes_max;
+        let Some(upto) = self.number.checked_sub(keep) else { return };
+        // An eighth of slack, so that the tail is looked at now and then only.
+        if upto < self.floor + keep / 8 {
+            return;
+        }
+        let mut old = Vec::new();
+        ctx.scan(LOG, &(self.floor + 1).to_be_bytes(), &mut |key, _| {
+            let last = key.try_into().map_or(u64::MAX, u64::from_be_bytes);
+            let whole = last <= upto && old.len() < PRUNE_CHUNKS_MAX;
+            old.extend(whole.then_some(last));
+            whole
+        });
+        for last in old {
+            ctx.batch.delete(LOG.key(&last.to_be_bytes()));
+            self.floor = last;
+        }
+        ctx.batch.put(META.key(FLOOR), self.floor.to_be_bytes().to_vec());
+    }
+
+    /// When time next takes something away.
+    pub(super) fn wall_due(&self) -> Option<Time> {
+        let something = !(self.expiring.is_empty() && self.graveyard.is_empty());
+        self.wall_due.filter(|_| something).or(something.then_some(Time(0)))
+    }
+}

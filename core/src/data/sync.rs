@@ -1,0 +1,406 @@
+//! Catching up with neighbors: each numbers its changes; what came after the number that was
+//! reached last is pulled, page by page.
+//!
+//! A summary says what a node holds and up to which change. If the sums agree, or if all that the
+//! neighbor has was spread and is here too, there is nothing to do. Otherwise its change log is
+//! pulled, or, where the log does not help, everything (this node has next to nothing) or what a
+//! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
+
+use super::apply::Source;
+use super::message::{Entries, From, Message, Summary};
+use super::{Data, Entry, EntryKey, read};
+use crate::ctx::{Ctx, Dest, Fact, Marks};
+use crate::id::{NodeId, StoreId};
+use crate::limits::{PAGE_BYTES_MAX, SLICE_ENTRIES_MAX};
+use crate::service::NeighborChange;
+use crate::store::Store;
+use crate::store::space::{ENTRIES, META};
+use crate::time::Time;
+use crate::wire::codec::Reader;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long an answer is waited for before a pull is given up, in milliseconds.
+pub(super) const ANSWER_MS_MAX: u64 = 10_000;
+/// Comparisons that must find a difference in a row before the sets are compared.
+const UNEQUAL_COMPARES: u64 = 6;
+/// A node with so many times fewer entries than its neighbor takes all of them.
+const FEWER: u64 = 16;
+/// Key prefix in [`META`] of what is known of each neighbor.
+const REACHED: u8 = b'a';
+
+/// What is known of a neighbor, also while it is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reached {
+    store: StoreId,
+    /// All its changes up to this number are here.
+    number: u64,
+}
+
+/// A live neighbor.
+#[derive(Debug)]
+pub(super) struct Neighbor {
+    /// The store that its last summary named.
+    told: Option<StoreId>,
+    reached: Option<Reached>,
+    saved: Option<Reached>,
+    pub(super) in_sync: bool,
+    pub(super) unequal_since: Option<Time>,
+    compare_at: Time,
+    pub(super) compare: super::compare::State,
+}
+
+/// A pull that waits for a page.
+#[derive(Debug)]
+pub(super) struct Pull {
+    node: NodeId,
+    heard: Time,
+    /// The number and marks that are reached when everything is pulled.
+    target: Option<(u64, Marks)>,
+}
+
+/// The state of catching up.
+#[derive(Debug)]
+pub(super) struct Sync {
+    known: BTreeMap<NodeId, Reached>,
+    pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
+    pull: Option<Pull>,
+    pub(super) jobs: Vec<super::compare::Job>,
+}
+
+impl Sync {
+    pub(super) fn open(ctx: &mut Ctx) -> Sync {
+        let mut known = BTreeMap::new();
+        ctx.scan(META, &[REACHED], &mut |key, value| {
+            let Some((REACHED, node)) = key.split_first().map(|(first, rest)| (*first, rest))
+            else {
+                return false;
+            };
+            let mut reader = Reader::new(Bytes::copy_from_slice(value));
+            if let (Ok(node), Ok(store), Ok(number)) =
+                (node.try_into(), reader.array(), reader.u64())
+            {
+                known.insert(NodeId(node), Reached { store: StoreId(store), number });
+            }
+            true
+        });
+        Sync { known, neighbors: BTreeMap::new(), pull: None, jobs: Vec::new() }
+    }
+
+    /// The store that `node` was last known to have; all zero for none.
+    pub(super) fn known_store(&self, node: NodeId) -> StoreId {
+        let reached = self.neighbors.get(&node).and_then(|neighbor| neighbor.told);
+        reached.unwrap_or_default()
+    }
+
+    pub(super) fn is_in_sync(&self, node: NodeId) -> bool {
+        self.neighbors.get(&node).is_some_and(|neighbor| neighbor.in_sync)
+    }
+
+    pub(super) fn next_tick(&self) -> Option<Time> {
+        let compares = self.neighbors.values().map(|neighbor| neighbor.compare_at);
+        let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
+        let job = (!self.jobs.is_empty()).then_some(Time(0));
+        compares.chain(pull).chain(job).min()
+    }
+}
+
+impl Data {
+    pub(super) fn on_neighbor_changed(
+        &mut self,
+        ctx: &mut Ctx,
+        node: NodeId,
+        change: NeighborChange,
+    ) {
+        match change {
+            NeighborChange::Up => {
+                let reached = self.sync.known.get(&node).copied();
+                let neighbor = Neighbor {
+                    told: None,
+                    reached,
+                    saved: reached,
+                    in_sync: false,
+                    unequal_since: None,
+                    compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
+                    compare: super::compare::State::Idle,
+                };
+                self.sync.neighbors.insert(node, neighbor);
+                self.send_summary(ctx, node, false);
+            }
+            NeighborChange::Down => {
+                self.save_reached(ctx, node);
+                self.sync.neighbors.remove(&node);
+                self.sync.jobs.retain(|job| job.to != node);
+                if self.sync.pull.as_ref().is_some_and(|pull| pull.node == node) {
+                    self.end_pull(ctx);
+                }
+            }
+            NeighborChange::Drained | NeighborChange::Gap => self.send_summary(ctx, node, true),
+        }
+    }
+
+    pub(super) fn send_summary(&self, ctx: &mut Ctx, node: NodeId, answer: bool) {
+        let summary = Summary {
+            store: self.store,
+            number: self.number,
+            floor: self.floor,
+            pulled: self.pulled,
+            horizon_ms: self.horizon_ms,
+            count: self.index.count(),
+            sum: self.index.total().to_bytes(),
+            answer,
+        };
+        self.tell(ctx, Dest::NeighborMarked(node), &Message::Summary(summary));
+    }
+
+    pub(super) fn on_sync_message(&mut self, ctx: &mut Ctx, from: NodeId, message: Message) {
+        if !self.sync.neighbors.contains_key(&from) {
+            return;
+        }
+        match message {
+            Message::Summary(summary) => self.on_summary(ctx, from, &summary),
+            Message::Pull(position) => self.on_pull(ctx, from, position),
+            Message::Pruned => {
+                self.reach(from, None);
+                self.end_pull(ctx);
+            }
+            Message::Page { number, next, done, entries } => {
+                self.on_page(ctx, from, number, next, done, entries);
+            }
+            message => self.on_compare_message(ctx, from, message),
+        }
+    }
+
+    fn on_summary(&mut self, ctx: &mut Ctx, from: NodeId, summary: &Summary) {
+        if summary.answer {
+            self.send_summary(ctx, from, false);
+        }
+        let marked = ctx.marked.take();
+        let covered = marked.as_ref().is_some_and(|marked| marked.covered);
+        let equal = summary.sum == self.index.total().to_bytes();
+        let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
+        neighbor.told = Some(summary.store);
+        if neighbor.reached.is_some_and(|reached| reached.store != summary.store) {
+            neighbor.reached = None;
+        }
+        let reached = neighbor.reached.map(|reached| reached.number);
+        if equal {
+            neighbor.unequal_since = None;
+            ctx.facts.extend(marked.map(|marked| Fact::CaughtUp(marked.marks)));
+        } else {
+            neighbor.unequal_since.get_or_insert(ctx.now.time);
+        }
+        // What was spread is here too, what was not was pulled before: then all is here.
+        let all_here = equal || (covered && reached.is_some_and(|at| at >= summary.pulled));
+        neighbor.in_sync = all_here || reached == Some(summary.number);
+        if all_here {
+            neighbor.reached = Some(Reached { store: summary.store, number: summary.number });
+        }
+        if neighbor.in_sync {
+            return self.check_lasting_difference(ctx, from);
+        }
+        if self.sync.pull.is_some() {
+            return; // it is asked again when the pull ends
+        }
+        let (own, few) = (self.index.count(), 64.max(self.index.count() / FEWER));
+        match reached {
+            Some(number) if number >= summary.floor => {
+                self.start_pull(ctx, from, From::Number(number), summary.store);
+            }
+            None if summary.floor == 0 && summary.number <= few => {
+                self.start_pull(ctx, from, From::Number(0), summary.store);
+            }
+            _ if own * FEWER <= summary.count => {
+                self.start_pull(ctx, from, From::Key(Bytes::new()), summary.store);
+            }
+            _ => self.start_compare(ctx, from, summary.store),
+        }
+    }
+
+    /// All that the neighbor said it has is here, and still the sums differ: after a while the
+    /// sets are compared. One side begins.
+    fn check_lasting_difference(&mut self, ctx: &mut Ctx, from: NodeId) {
+        let lasting_ms = UNEQUAL_COMPARES * ctx.limits.compare_ms;
+        let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
+        let lasts = neighbor.unequal_since.is_some_and(|since| ctx.now.time - since >= lasting_ms);
+        if lasts && self.own < from {
+            neighbor.unequal_since = Some(ctx.now.time);
+            if let Some(reached) = neighbor.reached {
+                ctx.stats.differences += 1;
+                self.start_compare(ctx, from, reached.store);
+            }
+        }
+    }
+
+    fn start_pull(&mut self, ctx: &mut Ctx, node: NodeId, from: From, store: StoreId) {
+        let number = if let From::Number(number) = from { Some(number) } else { None };
+        self.reach(node, number.map(|number| Reached { store, number }));
+        self.sync.pull = Some(Pull { node, heard: ctx.now.time, target: None });
+        self.tell(ctx, Dest::Neighbor(node), &Message::Pull(from));
+    }
+
+    fn reach(&mut self, node: NodeId, reached: Option<Reached>) {
+        if let Some(neighbor) = self.sync.neighbors.get_mut(&node) {
+            neighbor.reached = reached;
+        }
+    }
+
+    /// All changes of `node` up to `number` are here.
+    pub(super) fn reach_number(&mut self, node: NodeId, store: StoreId, number: u64) {
+        self.reach(node, Some(Reached { store, number }));
+    }
+
+    fn on_page(
+        &mut self,
+        ctx: &mut Ctx,
+        from: NodeId,
+        number: u64,
+        next: From,
+        done: bool,
+        entries: Entries,
+    ) {
+        let marked = ctx.marked.take();
+        let Some(pull) = self.sync.pull.as_mut().filter(|pull| pull.node == from) else { return };
+        pull.heard = ctx.now.time;
+        let whole = matches!(next, From::Key(_));
+        if let Some(marked) = marked
+            && (!whole || pull.target.is_none())
+        {
+            pull.target = Some((number, marked.marks));
+        }
+        self.apply_all(ctx, entries, Source::Pulled(from));
+        let store = self.sync.known_store(from);
+        if !whole {
+            self.reach(from, Some(Reached { store, number }));
+        }
+        if !done {
+            return self.tell(ctx, Dest::Neighbor(from), &Message::Pull(next));
+        }
+        let target = self.sync.pull.as_mut().and_then(|pull| pull.target.take());
+        if let Some((number, marks)) = target {
+            self.reach(from, Some(Reached { store, number }));
+            ctx.facts.push(Fact::CaughtUp(marks));
+        }
+        self.save_reached(ctx, from);
+        self.end_pull(ctx);
+    }
+
+    /// The next neighbor may be pulled from; all learn what is here now.
+    pub(super) fn end_pull(&mut self, ctx: &mut Ctx) {
+        self.sync.pull = None;
+        let nodes: Vec<NodeId> = self.sync.neighbors.keys().copied().collect();
+        for node in nodes {
+            self.send_summary(ctx, node, true);
+        }
+    }
+
+    /// Answers a pull with one page.
+    fn on_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
+        let page = match position {
+            From::Number(number) => self.page_of_changes(ctx, number),
+            From::Key(key) => Some(self.page_of_all(ctx, &key)),
+        };
+        let Some((page, marked)) = page else {
+            return self.tell(ctx, Dest::Neighbor(from), &Message::Pruned);
+        };
+        if let Message::Page { entries, .. } = &page {
+            ctx.stats.caught_up += entries.len() as u64;
+        }
+        let dest = if marked { Dest::NeighborMarked(from) } else { Dest::Neighbor(from) };
+        self.tell(ctx, dest, &page);
+    }
+
+    /// The entries that changed after `number`; with marks if the page is the last.
+    fn page_of_changes(&mut self, ctx: &mut Ctx, number: u64) -> Option<(Message, bool)> {
+        if number > self.number {
+            return None; // not a number of this store
+        }
+        let (mut bytes, mut reached) = (0, self.number);
+        let mut keys: BTreeSet<EntryKey> = BTreeSet::new();
+        let mut entries = Entries::new();
+        let mut error = None;
+        let store = ctx.view();
+        let listed = read::changes_after(&store, number, &mut |at, key| {
+            if bytes >= PAGE_BYTES_MAX || keys.len() >= SLICE_ENTRIES_MAX {
+                reached = at - 1;
+                return false;
+            }
+            if keys.insert(key.clone()) {
+                match store.get(&ENTRIES.key(key.as_bytes())) {
+                    Ok(Some(value)) => {
+                        bytes += key.as_bytes().len() + value.len();
+                        entries.extend(Some(key).zip(Entry::from_bytes(value).ok()));
+                    }
+                    Ok(None) => {} // collected since
+                    Err(damaged) => error = Some(damaged),
+                }
+            }
+            error.is_none()
+        });
+        if let Some(error) = listed.as_ref().err().cloned().or(error) {
+            ctx.halt(error);
+            return None;
+        }
+        listed.ok().flatten()?;
+        // What this step has logged so far is not in the store's log yet.
+        let unwritten = self.number - self.logged.len() as u64;
+        let reached = reached.min(unwritten);
+        let done = reached == self.number;
+        Some((Message::Page { number: reached, next: From::Number(reached), done, entries }, done))
+    }
+
+    /// The entries behind `key`; with marks if the page is the first.
+    fn page_of_all(&mut self, ctx: &mut Ctx, key: &[u8]) -> (Message, bool) {
+        let mut bytes = 0;
+        let mut entries = Entries::new();
+        let mut last = None;
+        let from = if key.is_empty() { Vec::new() } else { [key, &[0]].concat() };
+        let mut more = false;
+        ctx.scan(ENTRIES, &from, &mut |key, value| {
+            if bytes >= PAGE_BYTES_MAX {
+                more = true;
+                return false;
+            }
+            bytes += key.len() + value.len();
+            let found = EntryKey::parse(Bytes::copy_from_slice(key));
+            last = found.clone();
+            entries.extend(found.zip(Entry::from_bytes(Bytes::copy_from_slice(value)).ok()));
+            true
+        });
+        let next = last.map_or_else(Bytes::new, |key| key.as_bytes().clone());
+        let page =
+            Message::Page { number: self.number, next: From::Key(next), done: !more, entries };
+        (page, key.is_empty())
+    }
+
+    fn save_reached(&mut self, ctx: &mut Ctx, node: NodeId) {
+        let Some(neighbor) = self.sync.neighbors.get_mut(&node) else { return };
+        let Some(reached) = neighbor.reached.filter(|_| neighbor.reached != neighbor.saved) else {
+            return;
+        };
+        neighbor.saved = neighbor.reached;
+        self.sync.known.insert(node, reached);
+        let key = [&[REACHED], &node.0[..]].concat();
+        let value = [&reached.store.0[..], &reached.number.to_be_bytes()].concat();
+        ctx.batch.put(META.key(&key), value);
+    }
+
+    pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
+        let now = ctx.now.time;
+        if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
+            self.end_pull(ctx);
+        }
+        let due: Vec<NodeId> = {
+            let neighbors = self.sync.neighbors.iter();
+            neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()
+        };
+        for node in due {
+            let next = now + ctx.rng.jitter(ctx.limits.compare_ms);
+            if let Some(neighbor) = self.sync.neighbors.get_mut(&node) {
+                neighbor.compare_at = next;
+            }
+            self.send_summary(ctx, node, false);
+            self.save_reached(ctx, node);
+        }
+    }
+}

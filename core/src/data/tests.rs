@@ -1,0 +1,431 @@
+//! A few engines wired together by hand: first proofs that the parts fit. The simulator does the
+//! rest.
+
+use crate::access::Principal;
+use crate::data::read;
+use crate::engine::{Engine, EngineConfig, Input, Output, Step};
+use crate::error::ErrorCode;
+use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId, WatchId};
+use crate::identity::{Identity, Signature};
+use crate::limits::Limits;
+use crate::request::*;
+use crate::store::MemoryStore;
+use crate::time::{Now, Time};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+struct Toy(NodeId);
+
+impl Identity for Toy {
+    fn node(&self) -> NodeId {
+        self.0
+    }
+    fn sign(&self, message: &[u8]) -> Signature {
+        signature(self.0, message)
+    }
+    fn verify(&self, node: NodeId, message: &[u8], found: &Signature) -> bool {
+        signature(node, message) == *found
+    }
+}
+
+fn signature(node: NodeId, message: &[u8]) -> Signature {
+    let hash = *blake3::keyed_hash(&node.0, message).as_bytes();
+    std::array::from_fn(|at| hash[at % 32])
+}
+
+struct Node {
+    engine: Engine,
+    store: MemoryStore,
+    replies: Vec<(RequestId, Reply)>,
+    events: Vec<Changed>,
+}
+
+/// Engines whose frames arrive at once and in order.
+struct World {
+    nodes: Vec<Node>,
+    links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    now: Now,
+    next: u64,
+}
+
+impl World {
+    fn new(count: usize) -> World {
+        let now = Now { time: Time(1), wall_ms: 1_000_000_000 };
+        let mut world = World { nodes: Vec::new(), links: BTreeMap::new(), now, next: 1 };
+        for n in 0..count {
+            let config = EngineConfig {
+                identity: Box::new(Toy(NodeId([n as u8 + 1; 32]))),
+                network: NetworkId([9; 16]),
+                boot: 1,
+                seed: n as u64,
+                peers: Vec::new(),
+                addresses: Vec::new(),
+                histories: vec![(path("old"), 2)],
+                limits: Limits::default(),
+            };
+            let mut store = MemoryStore::default();
+            let mut step = Step::default();
+            let engine = Engine::open(config, now, &store, &mut step);
+            store.apply(&step.batch);
+            world.nodes.push(Node { engine, store, replies: Vec::new(), events: Vec::new() });
+        }
+        world
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        let (at_a, at_b) = (LinkId(self.next), LinkId(self.next + 1));
+        self.next += 2;
+        self.links.insert((a, at_a), (b, at_b));
+        self.links.insert((b, at_b), (a, at_a));
+        let wall_ms = self.now.wall_ms;
+        for (own, link, other) in [(a, at_a, b), (b, at_b, a)] {
+            let node = self.nodes[other].engine.node();
+            let dialled = (own == a).then(|| "http://peer".to_owned());
+            self.input(own, Input::LinkUp { link, node, boot: 1, wall_ms, dialled });
+        }
+    }
+
+    fn cut(&mut self, a: usize, b: usize) {
+        let at = |(from, _): &(usize, LinkId), (to, _): &(usize, LinkId)| (*from, *to) == (a, b);
+        let Some((one, other)) = self.links.iter().find(|(f, t)| at(f, t)) else { return };
+        let ((a, at_a), (b, at_b)) = (*one, *other);
+        self.links.remove(&(a, at_a));
+        self.links.remove(&(b, at_b));
+        self.input(a, Input::LinkDown(at_a));
+        self.input(b, Input::LinkDown(at_b));
+    }
+
+    fn input(&mut self, at: usize, input: Input) {
+        let mut queue = std::collections::VecDeque::from([(at, input)]);
+        while let Some((at, input)) = queue.pop_front() {
+            let node = &mut self.nodes[at];
+            let mut step = Step::default();
+            node.engine.handle(self.now, input, &node.store, &mut step);
+            node.engine.finish(self.now, &node.store, &mut step);
+            node.store.apply(&step.batch);
+            for output in step.at_once.into_iter().chain(step.outputs) {
+                match output {
+                    Output::Send(link, frame) => {
+                        if let Some((to, link)) = self.links.get(&(at, link)) {
+                            queue.push_back((*to, Input::Frame(*link, frame)));
+                        }
+                    }
+                    Output::Close(link, why) => {
+                        assert!(!why.contains("malformed"), "{why}");
+                        if let Some((to, far)) = self.links.remove(&(at, link)) {
+                            self.links.remove(&(to, far));
+                            queue.push_back((to, Input::LinkDown(far)));
+                        }
+                    }
+                    Output::Reply(_, request, reply) => node.replies.push((request, reply)),
+                    Output::Event(_, Event::Changed(_, changes)) => node.events.extend(changes),
+                    Output::Halt(error) => panic!("{error}"),
+                    Output::Dial(_) | Output::Notice(_) => {}
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms / 50 {
+            self.now.time = self.now.time + 50;
+            self.now.wall_ms += 50;
+            for at in 0..self.nodes.len() {
+                if self.nodes[at].engine.next_tick().is_some_and(|due| due <= self.now.time) {
+                    self.input(at, Input::Tick);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, at: usize, request: Request) -> Reply {
+        let caller = Caller {
+            session: SessionId(1),
+            request: RequestId(self.next),
+            principal: Principal::Owner,
+        };
+        self.next += 1;
+        self.input(at, Input::Request(caller, request));
+        match self.nodes[at].replies.pop() {
+            Some((request, reply)) if request == caller.request => reply,
+            other => panic!("no reply but {other:?}"),
+        }
+    }
+
+    fn write(&mut self, at: usize, write: Write) -> Reply {
+        self.ask(at, Request::Data(DataRequest::Write(vec![write])))
+    }
+
+    fn put(&mut self, at: usize, to: &str, value: &str) {
+        let reply = self.write(at, Write::put(path(to), value.to_owned()));
+        assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+    }
+
+    fn get(&self, at: usize, from: &str) -> Option<String> {
+        let found = read::get(&self.nodes[at].store, &path(from), self.now.wall_ms).unwrap()?;
+        Some(match found.value {
+            read::Value::Plain(value) => text(&value),
+            read::Value::Fields { base, fields } => {
+                let base = base.iter().map(|base| format!("{}+", text(base)));
+                let fields = fields.iter().map(|(name, value)| format!("{name}={}", text(value)));
+                base.chain(fields).collect::<Vec<_>>().join(",")
+            }
+        })
+    }
+
+    fn status(&mut self, at: usize) -> MeshStatus {
+        match self.ask(at, Request::Mesh(MeshRequest::Status)) {
+            Reply::Mesh(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn assert_same(&mut self) {
+        let digests: Vec<_> = (0..self.nodes.len()).map(|at| self.status(at).digest).collect();
+        assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "the nodes differ");
+    }
+}
+
+fn path(text: &str) -> Path {
+    Path::new(text.to_owned()).unwrap()
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn chain(count: usize) -> World {
+    let mut world = World::new(count);
+    for a in 1..count {
+        world.link(a - 1, a);
+    }
+    world.run(1_000);
+    world
+}
+
+#[test]
+fn a_put_reaches_the_end_of_a_chain_at_once() {
+    let mut world = chain(5);
+    world.put(0, "users/1", "anna");
+    assert_eq!(world.get(4, "users/1").as_deref(), Some("anna"));
+    world.put(4, "users/1", "billy");
+    assert_eq!(world.get(0, "users/1").as_deref(), Some("billy"));
+    assert!(matches!(world.write(2, Write::delete(path("users/1"))), Reply::Written(_)));
+    assert_eq!(world.get(0, "users/1"), None);
+    world.assert_same();
+}
+
+#[test]
+fn a_late_joiner_and_a_node_that_was_away_catch_up() {
+    let mut world = chain(2);
+    for n in 0..3_000 {
+        world.put(n % 2, &format!("a/{n}"), "before");
+    }
+    world.nodes.truncate(2);
+    let mut more = World::new(3);
+    std::mem::swap(&mut more.nodes[0], &mut world.nodes[0]);
+    std::mem::swap(&mut more.nodes[1], &mut world.nodes[1]);
+    more.links = std::mem::take(&mut world.links);
+    (more.now, more.next) = (world.now, world.next);
+    more.link(1, 2);
+    more.run(2_000);
+    assert_eq!(more.get(2, "a/2999").as_deref(), Some("before"));
+    more.assert_same();
+    more.cut(1, 2);
+    for n in 0..100 {
+        more.put(0, &format!("b/{n}"), "away");
+        more.put(2, &format!("c/{n}"), "alone");
+    }
+    more.run(1_000);
+    let before = more.status(1).stats.repair_bytes;
+    more.link(1, 2);
+    more.run(2_000);
+    more.assert_same();
+    assert_eq!(more.get(0, "c/99").as_deref(), Some("alone"));
+    let cost = more.status(1).stats.repair_bytes - before;
+    assert!(cost < 20_000, "catching up with 100 entries cost {cost} bytes");
+}
+
+#[test]
+fn two_sets_that_never_met_are_joined_by_what_differs() {
+    let mut world = World::new(2);
+    for n in 0..3_000 {
+        // The same entries on both sides, but for 10 each.
+        world.put(0, &format!("a/{n}"), "x");
+    }
+    world.link(0, 1);
+    world.run(2_000);
+    world.cut(0, 1);
+    for n in 0..10 {
+        world.put(0, &format!("b/{n}"), "left");
+        world.put(1, &format!("c/{n}"), "right");
+    }
+    // As if they met for the first time: what they know of each other is lost.
+    for at in 0..2 {
+        let keys: Vec<Bytes> = {
+            let mut keys = Vec::new();
+            use crate::store::Store;
+            world.nodes[at]
+                .store
+                .scan(b"ma", b"mb", &mut |key, _| {
+                    keys.push(Bytes::copy_from_slice(key));
+                    true
+                })
+                .unwrap();
+            keys
+        };
+        let mut batch = crate::store::Batch::default();
+        keys.into_iter().for_each(|key| batch.delete(key));
+        world.nodes[at].store.apply(&batch);
+        world.nodes[at].engine = reopen(&world.nodes[at].store, at, world.now);
+    }
+    world.link(0, 1);
+    world.run(3_000);
+    world.assert_same();
+    let cost: u64 = (0..2).map(|at| world.status(at).stats.repair_bytes).sum();
+    assert!(cost < 128 * 1024, "comparing cost {cost} bytes");
+}
+
+fn reopen(store: &MemoryStore, at: usize, now: Now) -> Engine {
+    let config = EngineConfig {
+        identity: Box::new(Toy(NodeId([at as u8 + 1; 32]))),
+        network: NetworkId([9; 16]),
+        boot: 2,
+        seed: 77,
+        peers: Vec::new(),
+        addresses: Vec::new(),
+        histories: Vec::new(),
+        limits: Limits::default(),
+    };
+    Engine::open(config, now, store, &mut Step::default())
+}
+
+#[test]
+fn conditions_are_judged_within_one_step() {
+    let mut world = World::new(1);
+    let mut write = Write::put(path("a"), "1");
+    write.condition = Condition::Absent;
+    let node = &mut world.nodes[0];
+    let mut step = Step::default();
+    for request in 0..2 {
+        let caller = Caller {
+            session: SessionId(1),
+            request: RequestId(request),
+            principal: Principal::Owner,
+        };
+        let request = Request::Data(DataRequest::Write(vec![write.clone()]));
+        node.engine.handle(world.now, Input::Request(caller, request), &node.store, &mut step);
+    }
+    let replies: Vec<_> = step.outputs.iter().filter(|o| matches!(o, Output::Reply(..))).collect();
+    assert!(matches!(replies[0], Output::Reply(_, _, Reply::Written(_))));
+    assert!(matches!(replies[1], Output::Reply(_, _, Reply::Failed(ErrorCode::Conflict, 0))));
+}
+
+#[test]
+fn fields_of_concurrent_merges_are_all_there() {
+    let mut world = chain(2);
+    world.put(0, "user", "{}");
+    world.cut(0, 1);
+    let merge = |field: &str, value: &'static str| {
+        let fields = vec![(field.to_owned(), Bytes::from_static(value.as_bytes()))];
+        Write { change: Change::Merge(fields), ..Write::put(path("user"), "") }
+    };
+    world.write(0, merge("name", "anna"));
+    world.write(1, merge("age", "30"));
+    world.link(0, 1);
+    world.run(2_000);
+    assert_eq!(world.get(0, "user").as_deref(), Some("{}+,age=30,name=anna"));
+    world.assert_same();
+    world.write(1, Write::delete(path("user")));
+    assert_eq!(world.get(0, "user"), None);
+}
+
+#[test]
+fn the_first_of_two_concurrent_first_writes_stands() {
+    let mut world = chain(2);
+    world.cut(0, 1);
+    let first = |value: &'static str| {
+        let change = Change::PutFirst(Bytes::from_static(value.as_bytes()));
+        Write { change, ..Write::put(path("name"), "") }
+    };
+    world.write(1, first("one"));
+    world.now.wall_ms += 5;
+    world.write(0, first("two"));
+    world.link(0, 1);
+    world.run(2_000);
+    assert_eq!(world.get(0, "name").as_deref(), Some("one"));
+    let Reply::Written(written) = world.write(0, first("three")) else { panic!() };
+    assert!(written[0].existed && !written[0].changed);
+    world.write(0, Write::delete(path("name")));
+    world.write(1, first("four"));
+    assert_eq!(world.get(0, "name").as_deref(), Some("four"));
+}
+
+#[test]
+fn a_watch_two_hops_away_hears_a_put_once_and_the_end_of_its_time() {
+    let mut world = chain(3);
+    let watch = DataRequest::Watch { watch: WatchId(1), prefix: Some(path("a")) };
+    assert!(matches!(world.ask(2, Request::Data(watch)), Reply::Watching { .. }));
+    let expires_ms = Some(world.now.wall_ms + 500);
+    world.write(0, Write { expires_ms, ..Write::put(path("a/b"), "short") });
+    world.put(0, "ab", "elsewhere");
+    world.run(2_000);
+    let heard: Vec<_> = world.nodes[2].events.iter().map(|change| change.expired).collect();
+    assert_eq!(heard, [false, true]);
+    assert_eq!(world.get(2, "a/b"), None);
+}
+
+#[test]
+fn a_history_keeps_as_many_versions_as_asked() {
+    let mut world = World::new(1);
+    for value in ["1", "2", "3", "4"] {
+        world.put(0, "old/a", value);
+        world.put(0, "new/a", value);
+    }
+    let kept = |at: &str| -> Vec<String> {
+        let versions = read::history(&world.nodes[0].store, &path(at)).unwrap();
+        versions.iter().map(|entry| text(entry.value.as_ref().unwrap())).collect()
+    };
+    assert_eq!(kept("old/a"), ["3", "2"]);
+    assert_eq!(kept("new/a"), Vec::<String>::new());
+}
+
+#[test]
+fn a_ping_crosses_the_chain_and_a_removed_node_is_shut_out() {
+    let mut world = chain(4);
+    let far = world.nodes[3].engine.node();
+    let pong = world.ask(0, Request::Mesh(MeshRequest::Ping(far)));
+    assert!(matches!(pong, Reply::Pong { hops: 3, .. }), "{pong:?}");
+    world.ask(0, Request::Mesh(MeshRequest::Remove(far)));
+    world.run(1_000);
+    assert_eq!(world.status(2).links.len(), 1);
+    world.link(2, 3);
+    world.run(1_000);
+    assert_eq!(world.status(2).links.len(), 1);
+}
+
+#[test]
+fn a_full_mesh_of_ten_gets_each_put_about_once() {
+    let mut world = World::new(10);
+    for a in 0..10 {
+        for b in 0..a {
+            world.link(a, b);
+        }
+    }
+    world.run(2_000);
+    let before: u64 = (0..10).map(|at| copies(&world.status(at).stats)).sum();
+    for n in 0..1_000 {
+        world.put(n % 10, &format!("p/{n}"), "value");
+        if n % 10 == 0 {
+            world.run(50);
+        }
+    }
+    world.run(5_000);
+    world.assert_same();
+    let sent = (0..10).map(|at| copies(&world.status(at).stats)).sum::<u64>() - before;
+    assert!(sent <= 9_000 * 12 / 10, "{sent} copies for 9,000");
+}
+
+fn copies(stats: &crate::stats::Stats) -> u64 {
+    stats.pushed + stats.caught_up
+}

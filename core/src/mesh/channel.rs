@@ -1,0 +1,278 @@
+//! Reliable channels: between any two nodes, over however many hops.
+//!
+//! Promise: messages from one node to another arrive once and in order, or, if either node
+//! restarts, not at all. Messages: data and cumulative acknowledgements inside unicasts, fenced by
+//! the boot counters of both nodes. Keys: none. Repair: resent after a pause that doubles, and at
+//! once after a reroute. Limits: `CHANNEL_WINDOW_MAX`, `CHANNEL_QUEUE_MAX`.
+
+use crate::error::ErrorCode;
+use crate::id::NodeId;
+use crate::limits::{CHANNEL_QUEUE_MAX, CHANNEL_WINDOW_MAX};
+use crate::time::Time;
+use crate::wire::codec::{Decoded, Malformed, Reader, put_varint};
+use crate::wire::envelope::Tag;
+use bytes::{BufMut, Bytes, BytesMut};
+use std::collections::{BTreeMap, VecDeque};
+
+/// First pause before what is not acknowledged is sent again, in milliseconds.
+const RESEND_MS_MIN: u64 = 500;
+/// Longest such pause, in milliseconds.
+const RESEND_MS_MAX: u64 = 5_000;
+
+const DATA: u8 = 0;
+const ACK: u8 = 1;
+
+/// Both directions between this node and one other.
+#[derive(Debug)]
+struct Channel {
+    /// The run of the other node that all of this is about.
+    boot: u64,
+    next: u64,
+    window: VecDeque<(u64, Tag, Bytes)>,
+    queue: VecDeque<(Tag, Bytes)>,
+    resend_at: Option<Time>,
+    pause_ms: u64,
+    /// Everything below was received.
+    expected: u64,
+    early: BTreeMap<u64, (Tag, Bytes)>,
+}
+
+impl Channel {
+    fn new(boot: u64) -> Channel {
+        Channel {
+            boot,
+            next: 1,
+            window: VecDeque::new(),
+            queue: VecDeque::new(),
+            resend_at: None,
+            pause_ms: RESEND_MS_MIN,
+            expected: 1,
+            early: BTreeMap::new(),
+        }
+    }
+}
+
+/// All channels of this node.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    boot: u64,
+    channels: BTreeMap<NodeId, Channel>,
+}
+
+/// What a channel wants sent: unicast bodies.
+pub(crate) type ToSend = Vec<(NodeId, Bytes)>;
+
+impl Channels {
+    pub(crate) fn new(boot: u64) -> Channels {
+        Channels { boot, channels: BTreeMap::new() }
+    }
+
+    /// The channel to `node`, whose current run is `boot`; what belonged to an earlier run is gone.
+    fn channel(&mut self, node: NodeId, boot: u64) -> &mut Channel {
+        let channel = self.channels.entry(node).or_insert_with(|| Channel::new(boot));
+        if channel.boot < boot {
+            *channel = Channel::new(boot);
+        }
+        channel
+    }
+
+    /// Queues a message for `node`, whose current run is `boot`.
+    pub(crate) fn send(
+        &mut self,
+        now: Time,
+        (node, boot): (NodeId, u64),
+        tag: Tag,
+        body: Bytes,
+        out: &mut ToSend,
+    ) -> Result<(), ErrorCode> {
+        let own_boot = self.boot;
+        let channel = self.channel(node, boot);
+        if channel.queue.len() >= CHANNEL_QUEUE_MAX {
+            return Err(ErrorCode::Busy);
+        }
+        channel.queue.push_back((tag, body));
+        channel.fill(now, own_boot, node, out);
+        Ok(())
+    }
+
+    /// A unicast for this node. Returns what is to be delivered, in order.
+    pub(crate) fn on_message(
+        &mut self,
+        now: Time,
+        (node, boot): (NodeId, u64),
+        body: Bytes,
+        out: &mut ToSend,
+    ) -> Decoded<Vec<(Tag, Bytes)>> {
+        let mut reader = Reader::new(body);
+        let kind = reader.u8()?;
+        let (from_boot, to_boot) = (reader.u64()?, reader.u64()?);
+        let sequence = reader.varint()?;
+        let own_boot = self.boot;
+        let channel = self.channel(node, boot);
+        if to_boot != own_boot || from_boot != channel.boot {
+            return Ok(Vec::new());
+        }
+        match kind {
+            ACK => {
+                channel.on_ack(now, sequence);
+                channel.fill(now, own_boot, node, out);
+                Ok(Vec::new())
+            }
+            DATA => {
+                let tag = Tag(reader.u8()?);
+                let delivered = channel.on_data(sequence, tag, reader.rest());
+                out.push((node, head(ACK, own_boot, channel.boot, channel.expected - 1).freeze()));
+                Ok(delivered)
+            }
+            _ => Err(Malformed),
+        }
+    }
+
+    /// The way to `node` changed: what was on the old way may be lost.
+    pub(crate) fn on_reroute(&mut self, now: Time) {
+        for channel in self.channels.values_mut().filter(|c| !c.window.is_empty()) {
+            channel.resend_at = Some(now);
+            channel.pause_ms = RESEND_MS_MIN;
+        }
+    }
+
+    /// Sends again what is due.
+    pub(crate) fn on_tick(&mut self, now: Time, out: &mut ToSend) {
+        for (node, channel) in &mut self.channels {
+            if channel.resend_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            for (sequence, tag, body) in &channel.window {
+                out.push((*node, data(self.boot, channel.boot, *sequence, *tag, body)));
+            }
+            channel.pause_ms = (2 * channel.pause_ms).min(RESEND_MS_MAX);
+            channel.resend_at = Some(now + channel.pause_ms);
+        }
+    }
+
+    pub(crate) fn next_tick(&self) -> Option<Time> {
+        self.channels.values().filter_map(|channel| channel.resend_at).min()
+    }
+}
+
+impl Channel {
+    /// Moves messages from the queue into the window and sends them.
+    fn fill(&mut self, now: Time, own_boot: u64, node: NodeId, out: &mut ToSend) {
+        while self.window.len() < CHANNEL_WINDOW_MAX {
+            let Some((tag, body)) = self.queue.pop_front() else { break };
+            out.push((node, data(own_boot, self.boot, self.next, tag, &body)));
+            self.window.push_back((self.next, tag, body));
+            self.next += 1;
+            self.resend_at.get_or_insert(now + self.pause_ms);
+        }
+    }
+
+    fn on_ack(&mut self, now: Time, upto: u64) {
+        let before = self.window.len();
+        while self.window.front().is_some_and(|(sequence, ..)| *sequence <= upto) {
+            self.window.pop_front();
+        }
+        if self.window.len() < before {
+            self.pause_ms = RESEND_MS_MIN;
+            self.resend_at = (!self.window.is_empty()).then(|| now + self.pause_ms);
+        }
+    }
+
+    fn on_data(&mut self, sequence: u64, tag: Tag, body: Bytes) -> Vec<(Tag, Bytes)> {
+        let ahead = sequence.checked_sub(self.expected);
+        if ahead.is_some_and(|ahead| ahead < CHANNEL_WINDOW_MAX as u64) {
+            self.early.insert(sequence, (tag, body));
+        }
+        let mut delivered = Vec::new();
+        while let Some(message) = self.early.remove(&self.expected) {
+            delivered.push(message);
+            self.expected += 1;
+        }
+        delivered
+    }
+}
+
+fn head(kind: u8, from_boot: u64, to_boot: u64, sequence: u64) -> BytesMut {
+    let mut out = BytesMut::new();
+    out.put_u8(kind);
+    out.put_u64(from_boot);
+    out.put_u64(to_boot);
+    put_varint(&mut out, sequence);
+    out
+}
+
+fn data(from_boot: u64, to_boot: u64, sequence: u64, tag: Tag, body: &[u8]) -> Bytes {
+    let mut out = head(DATA, from_boot, to_boot, sequence);
+    out.put_u8(tag.0);
+    out.put_slice(body);
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    const A: NodeId = NodeId([1; 32]);
+    const B: NodeId = NodeId([2; 32]);
+    const TAG: Tag = Tag(9);
+
+    fn send(channels: &mut Channels, n: u64, out: &mut ToSend) -> Result<(), ErrorCode> {
+        channels.send(Time(0), (B, 20), TAG, n.to_be_bytes().to_vec().into(), out)
+    }
+
+    #[test]
+    fn messages_arrive_once_and_in_order_over_a_network_that_loses_repeats_and_reorders() {
+        for seed in 0..100 {
+            let mut rng = Rng::new(seed);
+            let (mut a, mut b) = (Channels::new(10), Channels::new(20));
+            let (mut wire, mut got) = (Vec::new(), Vec::new());
+            for n in 0..600 {
+                send(&mut a, n, &mut wire).unwrap();
+            }
+            let mut now = Time(0);
+            while got.len() < 600 {
+                now = now + 100;
+                assert!(now < Time(10_000_000), "seed {seed} never ends");
+                for (to, body) in std::mem::take(&mut wire) {
+                    for _ in 0..rng.below(3) {
+                        if to == B {
+                            let messages = b.on_message(now, (A, 10), body.clone(), &mut wire);
+                            got.extend(messages.unwrap().into_iter().map(|(_, body)| body));
+                        } else {
+                            a.on_message(now, (B, 20), body.clone(), &mut wire).unwrap();
+                        }
+                    }
+                }
+                a.on_tick(now, &mut wire);
+                for last in (1..wire.len()).rev() {
+                    wire.swap(last, rng.below(last as u64 + 1) as usize);
+                }
+            }
+            let expected: Vec<_> = (0..600u64).map(|n| n.to_be_bytes().to_vec()).collect();
+            assert_eq!(got, expected, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_restart_of_the_receiver_drops_what_was_under_way() {
+        let (mut a, mut wire) = (Channels::new(10), Vec::new());
+        send(&mut a, 1, &mut wire).unwrap();
+        a.send(Time(0), (B, 21), TAG, Bytes::from_static(b"new"), &mut wire).unwrap();
+        let (mut b, mut got) = (Channels::new(21), Vec::new());
+        for (_, body) in std::mem::take(&mut wire) {
+            got.extend(b.on_message(Time(0), (A, 10), body, &mut wire).unwrap());
+        }
+        assert_eq!(got, [(TAG, Bytes::from_static(b"new"))]);
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let (mut a, mut wire) = (Channels::new(10), Vec::new());
+        for n in 0..(CHANNEL_WINDOW_MAX + CHANNEL_QUEUE_MAX) as u64 {
+            send(&mut a, n, &mut wire).unwrap();
+        }
+        assert_eq!(wire.len(), CHANNEL_WINDOW_MAX);
+        assert_eq!(send(&mut a, 0, &mut wire), Err(ErrorCode::Busy));
+    }
+}

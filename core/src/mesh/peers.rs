@@ -1,0 +1,120 @@
+//! The addresses that this node dials, for ever, with capped and jittered pauses.
+
+use crate::ctx::Ctx;
+use crate::engine::{Notice, Output};
+use crate::error::ErrorCode;
+use crate::id::NodeId;
+use crate::limits::{ADDRESS_BYTES_MAX, PEERS_MAX};
+use crate::request::PeerStatus;
+use crate::time::Time;
+use std::collections::BTreeMap;
+
+/// How long a link must hold before the pauses begin anew, in milliseconds.
+const STEADY_MS: u64 = 60_000;
+/// How long an attempt may take before it counts as lost, in milliseconds.
+const ATTEMPT_MS_MAX: u64 = 60_000;
+
+#[derive(Debug)]
+struct Peer {
+    node: Option<NodeId>,
+    pause_ms: u64,
+    /// When it is dialled next; while an attempt is under way, when it counts as lost.
+    due: Time,
+    linked_at: Option<Time>,
+    error: Option<String>,
+}
+
+/// The table of addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    peers: BTreeMap<String, Peer>,
+}
+
+impl Peers {
+    /// Adds an address, to be dialled at once.
+    pub(crate) fn add(&mut self, address: String, now: Time) -> Result<(), ErrorCode> {
+        let known = ["http://", "ws://", "https://", "wss://"];
+        let usable = known
+            .iter()
+            .any(|scheme| address.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
+        if !usable || address.len() > ADDRESS_BYTES_MAX {
+            return Err(ErrorCode::PeerAddress);
+        }
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&address) {
+            return Err(ErrorCode::PeersMax);
+        }
+        let peer = Peer { node: None, pause_ms: 0, due: now, linked_at: None, error: None };
+        self.peers.entry(address).or_insert(peer);
+        Ok(())
+    }
+
+    /// A dialled link is up.
+    pub(crate) fn on_linked(&mut self, address: &str, node: NodeId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(address) {
+            peer.node = Some(node);
+            peer.linked_at = Some(now);
+            peer.error = None;
+        }
+    }
+
+    /// A link to `node` is gone and there is no other.
+    pub(crate) fn on_unlinked(&mut self, ctx: &mut Ctx, node: NodeId) {
+        for peer in self.peers.values_mut().filter(|peer| peer.node == Some(node)) {
+            if peer.linked_at.is_some_and(|since| ctx.now.time - since >= STEADY_MS) {
+                peer.pause_ms = 0;
+            }
+            peer.linked_at = None;
+            peer.pause(ctx);
+        }
+    }
+
+    /// An attempt came to nothing.
+    pub(crate) fn on_failed(&mut self, ctx: &mut Ctx, address: String, why: String) {
+        let Some(peer) = self.peers.get_mut(&address) else { return };
+        let pause_ms = peer.pause(ctx);
+        // The log tells of it once, not at every attempt.
+        if peer.error.as_ref() != Some(&why) {
+            peer.error = Some(why.clone());
+            ctx.notice(Notice::DialFailed { address, why, pause_ms });
+        }
+    }
+
+    /// Dials what is due. `linked` tells whether there is a link to a node.
+    pub(crate) fn on_tick(&mut self, ctx: &mut Ctx, linked: impl Fn(NodeId) -> bool) {
+        for (address, peer) in &mut self.peers {
+            if peer.due > ctx.now.time {
+                continue;
+            }
+            peer.due = ctx.now.time + ATTEMPT_MS_MAX;
+            if !peer.node.is_some_and(&linked) {
+                ctx.at_once.push(Output::Dial(address.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn next_tick(&self) -> Option<Time> {
+        self.peers.values().map(|peer| peer.due).min()
+    }
+
+    pub(crate) fn status(&self, linked: impl Fn(NodeId) -> bool) -> Vec<PeerStatus> {
+        let status = |(address, peer): (&String, &Peer)| PeerStatus {
+            address: address.clone(),
+            node: peer.node,
+            linked: peer.node.is_some_and(&linked),
+            error: peer.error.clone(),
+        };
+        self.peers.iter().map(status).collect()
+    }
+}
+
+impl Peer {
+    /// Doubles the pause, draws the next attempt from it (full jitter, at least a tenth), and
+    /// returns what was drawn.
+    fn pause(&mut self, ctx: &mut Ctx) -> u64 {
+        let limits = ctx.limits;
+        self.pause_ms = (2 * self.pause_ms).clamp(limits.redial_ms_min, limits.redial_ms_max);
+        let drawn = self.pause_ms / 10 + ctx.rng.below(self.pause_ms - self.pause_ms / 10 + 1);
+        self.due = ctx.now.time + drawn;
+        drawn
+    }
+}

@@ -1,0 +1,190 @@
+//! What comes in on a link, message by message.
+
+use super::spread::{Range, decode_marks};
+use super::{Delivery, Mesh, Record, ToSend, offset_ms};
+use crate::ctx::{Ctx, Marked, Speaks};
+use crate::engine::Notice;
+use crate::id::{LinkId, NodeId};
+use crate::limits::PAGE_BYTES_MAX;
+use crate::wire::codec::{Decoded, Malformed, Reader};
+use crate::wire::envelope::{Spread, Tag, Unicast};
+use crate::wire::frame::Kind;
+use bytes::{BufMut, Bytes, BytesMut};
+
+impl Mesh {
+    /// One whole frame. Malformed bytes close the link.
+    pub(crate) fn on_frame(&mut self, ctx: &mut Ctx, id: LinkId, frame: Bytes) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.last_heard = ctx.now.time;
+        ctx.stats.frames_received += 1;
+        ctx.stats.bytes_received += frame.len() as u64;
+        let from = link.node;
+        let unpacked = link.unpacker.unpack(frame).and_then(|messages| {
+            messages.into_iter().try_for_each(|(kind, body)| match Kind::from_byte(kind) {
+                Some(kind) => self.on_message(ctx, id, from, kind, body),
+                None => {
+                    ctx.stats.unknown_messages += 1;
+                    Ok(())
+                }
+            })
+        });
+        if unpacked.is_err() {
+            self.close_malformed(ctx, id);
+        }
+        self.update_routes(ctx.now.time);
+    }
+
+    fn on_message(
+        &mut self,
+        ctx: &mut Ctx,
+        link: LinkId,
+        from: NodeId,
+        kind: Kind,
+        body: Bytes,
+    ) -> Decoded<()> {
+        match kind {
+            Kind::FragmentAtOnce | Kind::FragmentAfterWrite => return Err(Malformed),
+            Kind::Ping => self.on_ping(ctx, link, body)?,
+            Kind::Pong => self.on_pong(ctx, link, body)?,
+            Kind::Digest => {
+                for record in self.members.missing_in(body)? {
+                    self.push(link, Speaks::AtOnce, Kind::Record, &[&record]);
+                }
+            }
+            Kind::Record => self.on_record(ctx, link, body)?,
+            Kind::Spread => self.on_spread(ctx, link, from, Spread::decode(body)?),
+            Kind::Announce => {
+                let due = ctx.now.time + ctx.limits.graft_ms;
+                for mark in decode_marks(&mut Reader::new(body))? {
+                    if self.members.boot(mark.0) == Some(mark.1) {
+                        self.spread.on_announced(from, mark, due);
+                    }
+                }
+            }
+            Kind::Graft => self.on_graft(ctx, link, Range::decode(body)?),
+            Kind::Unicast => self.on_unicast(ctx, Unicast::decode(body)?)?,
+            Kind::Neighbor => {
+                let mut reader = Reader::new(body);
+                let tag = Tag(reader.u8()?);
+                let body = reader.rest();
+                self.deliveries.push(Delivery::Message { link, from, tag, body, marked: None });
+            }
+            Kind::NeighborMarked => {
+                let mut reader = Reader::new(body);
+                let tag = Tag(reader.u8()?);
+                let marks = decode_marks(&mut reader)?;
+                // What this node spread itself in this run is here, whatever is said of it.
+                let covered = self.spread.covers(&marks);
+                let marked = Some(Marked { marks, covered });
+                let body = reader.rest();
+                self.deliveries.push(Delivery::Message { link, from, tag, body, marked });
+            }
+        }
+        Ok(())
+    }
+
+    fn on_ping(&mut self, ctx: &Ctx, link: LinkId, body: Bytes) -> Decoded<()> {
+        let sent = Reader::new(body).u64()?;
+        let mut out = BytesMut::new();
+        out.put_u64(sent);
+        out.put_u64(ctx.now.wall_ms);
+        self.push(link, Speaks::AtOnce, Kind::Pong, &[&out]);
+        Ok(())
+    }
+
+    fn on_pong(&mut self, ctx: &mut Ctx, link: LinkId, body: Bytes) -> Decoded<()> {
+        let mut reader = Reader::new(body);
+        let (sent, wall_ms) = (reader.u64()?, reader.u64()?);
+        let Some(link) = self.links.get_mut(&link) else { return Ok(()) };
+        if link.pinged.is_some_and(|at| at.0 == sent) {
+            link.pinged = None;
+            let round_trip_ms = ctx.now.time.0.saturating_sub(sent);
+            link.round_trip_ms = Some(round_trip_ms);
+            let at_sender = wall_ms.saturating_add(round_trip_ms / 2);
+            link.offset_ms = offset_ms(at_sender, ctx.now.wall_ms);
+        }
+        Ok(())
+    }
+
+    fn on_record(&mut self, ctx: &mut Ctx, link: LinkId, bytes: Bytes) -> Decoded<()> {
+        let record = Record::decode(bytes)?;
+        if record.node == self.own {
+            self.on_own_record(ctx, &record);
+            return Ok(());
+        }
+        if !self.members.is_news(&record) {
+            return Ok(());
+        }
+        if !record.is_signed(&*self.identity, self.network) {
+            return Err(Malformed);
+        }
+        let bytes = record.encode();
+        if self.members.accept(record, &self.routes) {
+            self.graph_changed = true;
+            self.pass_record_on(&bytes, Some(link));
+        }
+        Ok(())
+    }
+
+    /// A record of this node that this node did not make: from its last run, or of a twin.
+    fn on_own_record(&mut self, ctx: &mut Ctx, record: &Record) {
+        let own = (self.boot, self.record_sequence);
+        if record.order() > own && record.is_signed(&*self.identity, self.network) {
+            ctx.notice(Notice::Twin);
+            self.record_sequence = self.record_sequence.max(record.sequence.saturating_add(1));
+            self.record_due.get_or_insert(ctx.now.time);
+        }
+    }
+
+    fn on_spread(&mut self, ctx: &mut Ctx, link: LinkId, from: NodeId, envelope: Spread) {
+        let confirmed = self.members.boot(envelope.origin) == Some(envelope.boot);
+        let is_own = envelope.origin == self.own;
+        if is_own || !confirmed {
+            ctx.stats.spread_repeats += u64::from(is_own);
+            return;
+        }
+        if !self.spread.note(envelope.origin, envelope.boot, envelope.sequence) {
+            ctx.stats.spread_repeats += 1;
+            return;
+        }
+        self.deliveries.push(Delivery::Spread { link, from, envelope });
+    }
+
+    fn on_graft(&mut self, ctx: &mut Ctx, link: LinkId, range: Range) {
+        let kept = self.spread.kept(range, PAGE_BYTES_MAX);
+        let Some(kept) = kept else {
+            // Not kept any more: an announcement of nothing would be ignored; the services of the
+            // other side give up after some tries and catch up instead.
+            return;
+        };
+        for (body, weight) in kept {
+            ctx.stats.pushed += weight;
+            self.push(link, Speaks::AfterWrite, Kind::Spread, &[&body]);
+        }
+    }
+
+    fn on_unicast(&mut self, ctx: &mut Ctx, unicast: Unicast) -> Decoded<()> {
+        if unicast.to != self.own {
+            if let Some(hops_left) = unicast.hops_left.checked_sub(1) {
+                ctx.stats.forwarded += 1;
+                self.forward(ctx, Unicast { hops_left, ..unicast });
+            } else {
+                ctx.stats.undeliverable += 1;
+            }
+            return Ok(());
+        }
+        let Some(boot) = self.members.boot(unicast.from) else { return Ok(()) };
+        let mut to_send = ToSend::new();
+        let from = (unicast.from, boot);
+        // Malformed channel bytes are their sender's fault, not that of the link they came by.
+        let messages = self.channels.on_message(ctx.now.time, from, unicast.body, &mut to_send);
+        self.send_unicasts(ctx, to_send);
+        for (tag, body) in messages.unwrap_or_default() {
+            match tag {
+                Tag::MESH => self.on_mesh_message(ctx, unicast.from, body),
+                _ => ctx.stats.unknown_messages += 1,
+            }
+        }
+        Ok(())
+    }
+}

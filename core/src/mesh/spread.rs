@@ -1,0 +1,343 @@
+//! One to all: once over a tree, repaired lazily.
+//!
+//! Promise: what a node spreads reaches every node that can be reached, is handed to the service
+//! once, and costs close to one copy per node; what cannot be repaired here is told to the
+//! services as a gap. Plumtree (Leitão, Pereira, Rodrigues, 2007) over each origin's shortest-path
+//! tree. Messages: Spread, Announce (ranges), Graft. Keys: none. Repair: announcements on the other
+//! links, grafts from a cache, then the services' own catching up. Limits: `SPREAD_*`.
+
+use crate::ctx::Marks;
+use crate::id::NodeId;
+use crate::limits::{NODES_MAX, SPREAD_CACHE_BYTES_MAX, SPREAD_CACHE_MAX, SPREAD_RANGES_MAX};
+use crate::time::Time;
+use crate::wire::codec::{Decoded, Reader, put_varint};
+use bytes::{BufMut, Bytes, BytesMut};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What has been received of one origin.
+#[derive(Debug, Default)]
+struct Origin {
+    boot: u64,
+    /// Everything up to here.
+    contiguous: u64,
+    /// Ranges beyond, in order, apart from each other.
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Origin {
+    /// Notes `sequence`; `false` if it was noted before.
+    fn note(&mut self, sequence: u64) -> bool {
+        let known = sequence <= self.contiguous
+            || self.ranges.iter().any(|(from, to)| (*from..=*to).contains(&sequence));
+        if known {
+            return false;
+        }
+        let at = self.ranges.partition_point(|(from, _)| *from < sequence);
+        self.ranges.insert(at, (sequence, sequence));
+        self.join();
+        true
+    }
+
+    fn advance(&mut self, contiguous: u64) {
+        self.contiguous = self.contiguous.max(contiguous);
+        self.join();
+    }
+
+    /// Joins ranges that touch; forgets the furthest if there are too many: they will be
+    /// announced again.
+    fn join(&mut self) {
+        let mut joined: Vec<(u64, u64)> = Vec::with_capacity(self.ranges.len());
+        for (from, to) in self.ranges.drain(..) {
+            match joined.last_mut() {
+                _ if from <= self.contiguous.saturating_add(1) => {
+                    self.contiguous = self.contiguous.max(to);
+                }
+                Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+                _ => joined.push((from, to)),
+            }
+        }
+        joined.truncate(SPREAD_RANGES_MAX);
+        self.ranges = joined;
+    }
+}
+
+/// Envelopes asked for: of one origin, from and to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) origin: NodeId,
+    pub(crate) boot: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// Something that was announced and is not here yet.
+#[derive(Debug)]
+struct Gap {
+    boot: u64,
+    to: u64,
+    at: NodeId,
+    due: Time,
+    asked: u32,
+}
+
+/// An envelope, and how many things it holds for the statistics.
+pub(crate) type Kept = (Bytes, u64);
+
+/// How often the missing envelopes are asked for before the services must catch up.
+const GRAFTS_MAX: u32 = 3;
+
+/// The state of spreading.
+#[derive(Debug, Default)]
+pub(crate) struct SpreadState {
+    own_sequence: u64,
+    origins: BTreeMap<NodeId, Origin>,
+    cache: BTreeMap<(NodeId, u64, u64), Kept>,
+    cache_order: VecDeque<(NodeId, u64, u64)>,
+    cache_bytes: usize,
+    /// Origins to announce at the next occasion.
+    fresh: BTreeSet<NodeId>,
+    announce_at: Option<Time>,
+    gaps: BTreeMap<NodeId, Gap>,
+}
+
+impl SpreadState {
+    /// Numbers an envelope of this node.
+    pub(crate) fn next_sequence(&mut self, own: NodeId, boot: u64) -> u64 {
+        self.own_sequence += 1;
+        let origin = self.origins.entry(own).or_default();
+        *origin = Origin { boot, contiguous: self.own_sequence, ranges: Vec::new() };
+        self.own_sequence
+    }
+
+    /// Notes an envelope of a run that the origin's record confirms; `false` if it is not new.
+    pub(crate) fn note(&mut self, origin: NodeId, boot: u64, sequence: u64) -> bool {
+        self.origin(origin, boot).is_some_and(|state| state.note(sequence))
+    }
+
+    /// The state of an origin's run; a newer run begins from nothing.
+    fn origin(&mut self, origin: NodeId, boot: u64) -> Option<&mut Origin> {
+        if self.origins.len() >= NODES_MAX && !self.origins.contains_key(&origin) {
+            return None;
+        }
+        let state = self.origins.entry(origin).or_default();
+        if boot > state.boot {
+            *state = Origin { boot, ..Origin::default() };
+        }
+        (boot == state.boot).then_some(state)
+    }
+
+    /// Keeps an envelope for those who ask for it, and announces it soon.
+    pub(crate) fn keep(&mut self, key: (NodeId, u64, u64), kept: Kept, announce_at: Time) {
+        self.cache_bytes += kept.0.len();
+        self.cache.insert(key, kept);
+        self.cache_order.push_back(key);
+        while self.cache.len() > SPREAD_CACHE_MAX || self.cache_bytes > SPREAD_CACHE_BYTES_MAX {
+            let Some(oldest) = self.cache_order.pop_front() else { break };
+            self.cache_bytes -= self.cache.remove(&oldest).map_or(0, |kept| kept.0.len());
+        }
+        self.fresh.insert(key.0);
+        self.announce_at.get_or_insert(announce_at);
+    }
+
+    /// What is to be announced now, if it is time.
+    pub(crate) fn take_announcements(&mut self, now: Time) -> Option<Marks> {
+        if self.announce_at.is_none_or(|at| at > now) {
+            return None;
+        }
+        self.announce_at = None;
+        let fresh = std::mem::take(&mut self.fresh);
+        let mark = |origin: NodeId| {
+            let state = self.origins.get(&origin)?;
+            Some((origin, state.boot, state.contiguous))
+        };
+        Some(fresh.into_iter().filter_map(mark).collect())
+    }
+
+    /// A neighbor announced that it has everything of `origin` up to `upto`.
+    pub(crate) fn on_announced(&mut self, at: NodeId, mark: (NodeId, u64, u64), due: Time) {
+        let (origin, boot, upto) = mark;
+        match self.origin(origin, boot) {
+            Some(state) if state.contiguous < upto => {}
+            _ => return,
+        }
+        let gap = self.gaps.entry(origin).or_insert(Gap { boot, to: upto, at, due, asked: 0 });
+        if gap.boot == boot {
+            gap.to = gap.to.max(upto);
+        } else {
+            *gap = Gap { boot, to: upto, at, due, asked: 0 };
+        }
+    }
+
+    /// Gaps whose time has come: whom to ask for what. `None` in place of a range: this node
+    /// must be caught up by the services.
+    pub(crate) fn take_grafts(&mut self, now: Time, pause_ms: u64) -> Vec<(NodeId, Option<Range>)> {
+        let mut grafts = Vec::new();
+        let origins = &self.origins;
+        self.gaps.retain(|origin, gap| {
+            let state = origins.get(origin);
+            let Some(state) = state.filter(|state| state.boot == gap.boot) else { return false };
+            if state.contiguous >= gap.to {
+                return false;
+            }
+            if gap.due > now {
+                return true;
+            }
+            if gap.asked >= GRAFTS_MAX {
+                grafts.push((gap.at, None));
+                return false;
+            }
+            gap.asked += 1;
+            gap.due = now + pause_ms * (1 << gap.asked);
+            let from = state.contiguous + 1;
+            let range = Range { origin: *origin, boot: gap.boot, from, to: gap.to };
+            grafts.push((gap.at, Some(range)));
+            true
+        });
+        grafts
+    }
+
+    /// A neighbor does not have what was asked for, or is gone.
+    pub(crate) fn forget_gaps_at(&mut self, node: NodeId) -> bool {
+        let before = self.gaps.len();
+        self.gaps.retain(|_, gap| gap.at != node);
+        before != self.gaps.len()
+    }
+
+    /// The kept envelopes of a range, up to `bytes_max`; `None` if the first is not kept.
+    pub(crate) fn kept(&self, range: Range, bytes_max: usize) -> Option<Vec<Kept>> {
+        let first = (range.origin, range.boot, range.from);
+        self.cache.get(&first)?;
+        let mut bytes = 0;
+        let fits = |(_, kept): &(_, &Kept)| {
+            bytes += kept.0.len();
+            bytes <= bytes_max
+        };
+        let last = (range.origin, range.boot, range.to.max(range.from));
+        Some(
+            self.cache.range(first..=last).take_while(fits).map(|(_, kept)| kept.clone()).collect(),
+        )
+    }
+
+    /// Up to where everything of each origin is here.
+    pub(crate) fn marks(&self) -> Marks {
+        let mark = |(node, state): (&NodeId, &Origin)| (*node, state.boot, state.contiguous);
+        self.origins.iter().map(mark).filter(|mark| mark.2 > 0).collect()
+    }
+
+    /// Whether everything that `marks` cover is here.
+    pub(crate) fn covers(&self, marks: &Marks) -> bool {
+        marks.iter().all(|(node, boot, upto)| {
+            self.origins
+                .get(node)
+                .is_some_and(|state| state.boot == *boot && state.contiguous >= *upto)
+        })
+    }
+
+    /// Everything that `marks` cover is here, however it came. Marks of runs that no record
+    /// confirms are left out by the caller.
+    pub(crate) fn advance(&mut self, mark: (NodeId, u64, u64)) {
+        let (node, boot, upto) = mark;
+        if let Some(state) = self.origin(node, boot) {
+            state.advance(upto);
+        }
+    }
+
+    pub(crate) fn next_tick(&self) -> Option<Time> {
+        self.gaps.values().map(|gap| gap.due).chain(self.announce_at).min()
+    }
+}
+
+/// Appends marks as they are sent.
+pub(crate) fn encode_marks(marks: &Marks, out: &mut BytesMut) {
+    put_varint(out, marks.len() as u64);
+    for (node, boot, upto) in marks {
+        out.put_slice(&node.0);
+        out.put_u64(*boot);
+        put_varint(out, *upto);
+    }
+}
+
+/// Reads marks as they are sent.
+pub(crate) fn decode_marks(reader: &mut Reader) -> Decoded<Marks> {
+    let count = reader.count(NODES_MAX, 41)?;
+    (0..count).map(|_| Ok((NodeId(reader.array()?), reader.u64()?, reader.varint()?))).collect()
+}
+
+impl Range {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_slice(&self.origin.0);
+        out.put_u64(self.boot);
+        put_varint(&mut out, self.from);
+        put_varint(&mut out, self.to);
+        out.freeze()
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Decoded<Range> {
+        let mut reader = Reader::new(bytes);
+        Ok(Range {
+            origin: NodeId(reader.array()?),
+            boot: reader.u64()?,
+            from: reader.varint()?,
+            to: reader.varint()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId([1; 32]);
+
+    #[test]
+    fn what_arrives_out_of_order_is_noted_once_and_closes_gaps() {
+        let mut state = SpreadState::default();
+        let noted: Vec<bool> =
+            [1, 3, 3, 5, 4, 1, 2, 2].iter().map(|s| state.note(NODE, 7, *s)).collect();
+        assert_eq!(noted, [true, true, false, true, true, false, true, false]);
+        assert_eq!(state.marks(), vec![(NODE, 7, 5)]);
+    }
+
+    #[test]
+    fn a_new_run_begins_from_nothing_and_an_old_one_is_ignored() {
+        let mut state = SpreadState::default();
+        assert!(state.note(NODE, 7, 1) && state.note(NODE, 8, 1) && !state.note(NODE, 7, 2));
+        assert!(!state.covers(&vec![(NODE, 7, 1)]));
+    }
+
+    #[test]
+    fn ranges_beyond_the_limit_are_forgotten_not_kept() {
+        let mut state = SpreadState::default();
+        for sequence in (0..=SPREAD_RANGES_MAX as u64).map(|n| 3 + 2 * n) {
+            state.note(NODE, 1, sequence);
+        }
+        assert_eq!(state.origins[&NODE].ranges.len(), SPREAD_RANGES_MAX);
+        assert!(state.note(NODE, 1, 3 + 2 * SPREAD_RANGES_MAX as u64), "forgotten, so new again");
+    }
+
+    #[test]
+    fn the_cache_is_bounded_by_number_and_bytes() {
+        let mut state = SpreadState::default();
+        for sequence in 0..=SPREAD_CACHE_MAX as u64 {
+            state.keep((NODE, 1, sequence), (Bytes::from_static(b"x"), 1), Time(0));
+        }
+        assert_eq!(state.cache.len(), SPREAD_CACHE_MAX);
+        for sequence in 10_000..10_020 {
+            state.keep(
+                (NODE, 1, sequence),
+                (vec![0; SPREAD_CACHE_BYTES_MAX / 8].into(), 1),
+                Time(0),
+            );
+        }
+        assert!(state.cache_bytes <= SPREAD_CACHE_BYTES_MAX);
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_their_range_do_no_harm() {
+        let mut state = SpreadState::default();
+        assert!(state.note(NODE, u64::MAX, u64::MAX));
+        state.advance((NODE, u64::MAX, u64::MAX));
+        assert!(!state.note(NODE, u64::MAX, u64::MAX));
+    }
+}

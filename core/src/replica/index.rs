@@ -1,0 +1,311 @@
+//! What is known in memory of every entry: enough to settle versions without reading the disk,
+//! and to compare whole sets with another node.
+//!
+//! Promise: two indexes of the same network have the same sums exactly if they hold the same
+//! versions. Entries fall into 2^16 buckets by a keyed hash of their key; a bucket's sum is the
+//! sum of a 256-bit hash per entry (additive, so that it is kept up to date by one subtraction
+//! and one addition; AdHash, Bellare and Micciancio, 1997). 24 bytes an entry.
+
+use crate::id::NodeId;
+use crate::replica::Version;
+use crate::time::Stamp;
+use std::collections::BTreeMap;
+
+/// Buckets by which sets are compared.
+pub(crate) const BUCKETS: usize = 1 << 16;
+/// Buckets in one group, the first step of a comparison.
+pub(crate) const GROUP_BUCKETS: usize = 64;
+/// Groups.
+pub(crate) const GROUPS: usize = BUCKETS / GROUP_BUCKETS;
+
+/// The hash of a key: its bucket, its name within the bucket, and what goes into the sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash {
+    pub(crate) bucket: u16,
+    pub(crate) id: u64,
+    bytes: [u8; 16],
+}
+
+/// What is known of one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) id: u64,
+    pub(crate) stamp: Stamp,
+    /// A hash of the content.
+    pub(crate) check: u32,
+    node: u16,
+    /// [`Slot::TOMBSTONE`] and so on.
+    pub(crate) flags: u8,
+}
+
+impl Slot {
+    pub(crate) const TOMBSTONE: u8 = 1;
+    pub(crate) const FIRST: u8 = 2;
+    pub(crate) const EXPIRES: u8 = 4;
+
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.flags & Slot::TOMBSTONE != 0
+    }
+
+    pub(crate) fn is_first(&self) -> bool {
+        self.flags & Slot::FIRST != 0
+    }
+}
+
+/// A sum of 256-bit hashes, modulo 2^256; the least significant word first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum([u64; 4]);
+
+impl Sum {
+    fn add(&mut self, other: Sum) {
+        let mut carry = false;
+        for (word, add) in self.0.iter_mut().zip(other.0) {
+            let (sum, over) = word.overflowing_add(add);
+            let (sum, over_by_carry) = sum.overflowing_add(u64::from(carry));
+            *word = sum;
+            carry = over || over_by_carry;
+        }
+    }
+
+    fn subtract(&mut self, other: Sum) {
+        let mut borrow = false;
+        for (word, take) in self.0.iter_mut().zip(other.0) {
+            let (rest, under) = word.overflowing_sub(take);
+            let (rest, under_by_borrow) = rest.overflowing_sub(u64::from(borrow));
+            *word = rest;
+            borrow = under || under_by_borrow;
+        }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        let mut out = [0; 32];
+        for (bytes, word) in out.chunks_exact_mut(8).zip(self.0) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        out
+    }
+
+    /// What is compared on the wire while narrowing down.
+    pub(crate) fn short(self) -> u64 {
+        self.0[0]
+    }
+}
+
+/// The index of one set.
+pub(crate) struct Index {
+    key: [u8; 32],
+    buckets: Vec<Vec<Slot>>,
+    sums: Vec<Sum>,
+    total: Sum,
+    count: u64,
+    tombstones: u64,
+    nodes: Vec<NodeId>,
+    by_node: BTreeMap<NodeId, u16>,
+}
+
+impl Index {
+    /// An empty index whose hashes are keyed with `key`.
+    pub(crate) fn new(key: [u8; 32]) -> Index {
+        Index {
+            key,
+            buckets: vec![Vec::new(); BUCKETS],
+            sums: vec![Sum::default(); BUCKETS],
+            total: Sum::default(),
+            count: 0,
+            tombstones: 0,
+            nodes: Vec::new(),
+            by_node: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
+        let hash = blake3::keyed_hash(&self.key, key);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.as_bytes()[..16]);
+        let mut id = [0; 8];
+        id.copy_from_slice(&bytes[2..10]);
+        let bucket = u16::from_be_bytes([bytes[0], bytes[1]]);
+        KeyHash { bucket, id: u64::from_be_bytes(id), bytes }
+    }
+
+    /// The number of a writing node; `None` if there are 65,535 already.
+    pub(crate) fn intern(&mut self, node: NodeId) -> Option<u16> {
+        if let Some(number) = self.by_node.get(&node) {
+            return Some(*number);
+        }
+        let number = u16::try_from(self.nodes.len()).ok().filter(|number| *number < u16::MAX)?;
+        self.nodes.push(node);
+        self.by_node.insert(node, number);
+        Some(number)
+    }
+
+    /// A slot for an entry, to be set.
+    pub(crate) fn slot(
+        &mut self,
+        hash: KeyHash,
+        version: Version,
+        check: u32,
+        flags: u8,
+    ) -> Option<Slot> {
+        let node = self.intern(version.node)?;
+        Some(Slot { id: hash.id, stamp: version.stamp, check, node, flags })
+    }
+
+    pub(crate) fn version(&self, slot: &Slot) -> Version {
+        Version { stamp: slot.stamp, node: self.nodes[usize::from(slot.node)] }
+    }
+
+    pub(crate) fn get(&self, hash: KeyHash) -> Option<Slot> {
+        let bucket = &self.buckets[usize::from(hash.bucket)];
+        let at = bucket.binary_search_by_key(&hash.id, |slot| slot.id).ok()?;
+        Some(bucket[at])
+    }
+
+    /// Sets what is known of an entry, or forgets it.
+    pub(crate) fn set(&mut self, hash: KeyHash, slot: Option<Slot>) {
+        let number = usize::from(hash.bucket);
+        let at = self.buckets[number].binary_search_by_key(&hash.id, |slot| slot.id);
+        let old = at.ok().map(|at| self.buckets[number][at]);
+        for (slot, is_new) in [(old, false), (slot, true)] {
+            let Some(slot) = slot else { continue };
+            let part = self.part(hash, &slot);
+            for sum in [&mut self.sums[number], &mut self.total] {
+                if is_new { sum.add(part) } else { sum.subtract(part) }
+            }
+            let tombstone = u64::from(slot.is_tombstone());
+            if is_new {
+                self.count += 1;
+                self.tombstones += tombstone;
+            } else {
+                self.count -= 1;
+                self.tombstones -= tombstone;
+            }
+        }
+        let bucket = &mut self.buckets[number];
+        match (at, slot) {
+            (Ok(at), Some(slot)) => bucket[at] = slot,
+            (Ok(at), None) => drop(bucket.remove(at)),
+            (Err(at), Some(slot)) => bucket.insert(at, slot),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// What an entry adds to the sums.
+    fn part(&self, hash: KeyHash, slot: &Slot) -> Sum {
+        let mut bytes = [0; 61];
+        bytes[..16].copy_from_slice(&hash.bytes);
+        bytes[16..24].copy_from_slice(&slot.stamp.0.to_be_bytes());
+        bytes[24..56].copy_from_slice(&self.nodes[usize::from(slot.node)].0);
+        bytes[56..60].copy_from_slice(&slot.check.to_be_bytes());
+        bytes[60] = slot.flags;
+        let part = blake3::keyed_hash(&self.key, &bytes);
+        let mut sum = Sum::default();
+        for (word, bytes) in sum.0.iter_mut().zip(part.as_bytes().chunks_exact(8)) {
+            let mut word_bytes = [0; 8];
+            word_bytes.copy_from_slice(bytes);
+            *word = u64::from_le_bytes(word_bytes);
+        }
+        sum
+    }
+
+    /// The sum over all entries.
+    pub(crate) fn total(&self) -> Sum {
+        self.total
+    }
+
+    /// Entries, tombstones included.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn tombstones(&self) -> u64 {
+        self.tombstones
+    }
+
+    /// The short sums of all groups.
+    pub(crate) fn group_sums(&self) -> Vec<u64> {
+        let sum =
+            |sums: &[Sum]| sums.iter().fold(0u64, |total, sum| total.wrapping_add(sum.short()));
+        self.sums.chunks_exact(GROUP_BUCKETS).map(sum).collect()
+    }
+
+    /// The short sums of a group's buckets.
+    pub(crate) fn bucket_sums(&self, group: u16) -> impl Iterator<Item = u64> {
+        let from = usize::from(group) * GROUP_BUCKETS;
+        self.sums[from..from + GROUP_BUCKETS].iter().map(|sum| sum.short())
+    }
+
+    /// The slots of a bucket, by id.
+    pub(crate) fn bucket(&self, bucket: u16) -> &[Slot] {
+        &self.buckets[usize::from(bucket)]
+    }
+
+    /// Whether any entry has a stamp for which `is_future` holds.
+    pub(crate) fn any(&self, is_future: impl Fn(Stamp) -> bool) -> bool {
+        self.buckets.iter().flatten().any(|slot| is_future(slot.stamp))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn put(index: &mut Index, key: u64, stamp: u64) {
+        let hash = index.hash(&key.to_be_bytes());
+        let version = Version { stamp: Stamp(stamp), node: NodeId([(key % 5) as u8; 32]) };
+        let slot = index.slot(hash, version, 0, 0).unwrap();
+        index.set(hash, Some(slot));
+    }
+
+    #[test]
+    fn sums_depend_on_what_is_held_not_on_how_it_came() {
+        let mut rng = Rng::new(1);
+        let (mut a, mut b) = (Index::new([7; 32]), Index::new([7; 32]));
+        for key in 0..1_000 {
+            put(&mut a, key, 1);
+        }
+        for key in (0..1_000).rev() {
+            put(&mut b, key, rng.below(100) + 2);
+            put(&mut b, key, 1);
+        }
+        assert_eq!((a.total(), a.count()), (b.total(), b.count()));
+        assert_eq!(a.group_sums(), b.group_sums());
+        put(&mut b, 500, 2);
+        assert_ne!(a.total(), b.total());
+        assert_eq!(a.group_sums().iter().zip(b.group_sums()).filter(|(a, b)| **a != *b).count(), 1);
+        let hash = b.hash(&500u64.to_be_bytes());
+        b.set(hash, None);
+        let hash = a.hash(&500u64.to_be_bytes());
+        a.set(hash, None);
+        assert_eq!((a.total(), a.count()), (b.total(), 999));
+    }
+
+    #[test]
+    fn sums_carry_and_borrow() {
+        let mut sum = Sum([u64::MAX; 4]);
+        sum.add(Sum([1, 0, 0, 0]));
+        assert_eq!(sum, Sum([0; 4]));
+        sum.subtract(Sum([1, 0, 0, 0]));
+        assert_eq!(sum, Sum([u64::MAX; 4]));
+    }
+
+    #[test]
+    fn the_writing_nodes_are_bounded() {
+        let mut index = Index::new([0; 32]);
+        let node = |n: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            NodeId(id)
+        };
+        for n in 0..u32::from(u16::MAX) {
+            assert!(index.intern(node(n)).is_some());
+        }
+        assert_eq!(index.intern(node(u32::from(u16::MAX))), None);
+    }
+
+    #[test]
+    fn a_slot_is_24_bytes() {
+        assert_eq!(size_of::<Slot>(), 24);
+    }
+}
