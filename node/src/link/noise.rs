@@ -153,6 +153,29 @@ mod tests {
         }
     }
 
+    /// If this fails, nodes of this version do not understand earlier ones: see docs/protocol.md.
+    #[test]
+    fn a_handshake_with_known_keys_has_known_bytes() {
+        let build = |key: u8| {
+            let (key, fixed) = (StaticKey(Zeroizing::new(vec![key; 32])), [key + 1; 32]);
+            let builder = builder(&[9; 32], Box::leak(Box::new(key)), b"the two hellos").unwrap();
+            builder.fixed_ephemeral_key_for_testing_only(Box::leak(Box::new(fixed)))
+        };
+        let mut dialler = Handshake { state: build(1).build_initiator().unwrap() };
+        let mut acceptor = Handshake { state: build(3).build_responder().unwrap() };
+        let first = dialler.write();
+        acceptor.read(&first).unwrap();
+        let second = acceptor.write();
+        dialler.read(&second).unwrap();
+        let third = dialler.write();
+        acceptor.read(&third).unwrap();
+        assert_eq!([first.len(), second.len(), third.len()], [48, 96, 64]);
+        let (hash, mut sealer, _) = dialler.finish();
+        let all = [first, second, third, hash.into(), sealer.seal(b"proof"), sealer.seal(b"one")];
+        let known = "1b8c613c1159d24aa4d5ad0186a4a91112036074b17832d768d3f3a7917e5d17";
+        assert_eq!(blake3::hash(&all.concat()).to_hex().as_str(), known);
+    }
+
     #[test]
     fn another_secret_or_other_first_words_end_the_handshake() {
         assert!(shake([[1; 32], [2; 32]], [b"hello"; 2]).is_err());

@@ -107,7 +107,8 @@ pub(super) fn told(frame: Option<CloseFrame>) -> Refused {
     let Some(frame) = frame else {
         return Refused::Lost("closed without a reason".into());
     };
-    let reason: String = frame.reason.chars().filter(|c| !c.is_control()).collect();
+    let is_plain = |c: &char| c.is_ascii_graphic() || *c == ' ';
+    let reason: String = frame.reason.chars().filter(is_plain).collect();
     match reason.as_str() {
         "" => Refused::Lost(format!("closed with code {}", u16::from(frame.code))),
         _ => Refused::Told(reason),
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_reason_cannot_forge_a_line_of_the_log() {
-        let frame = CloseFrame { code: CloseCode::from(4000), reason: "a\nERROR\u{1b}[2Jb".into() };
+        let frame =
+            CloseFrame { code: CloseCode::from(4000), reason: "a\nERROR\u{1b}[2J\u{202e}b".into() };
         assert_eq!(told(Some(frame)), Refused::Told("aERROR[2Jb".into()));
     }
 }

@@ -283,3 +283,36 @@ fn a_secret_in_words_admits_and_another_does_not() {
     nodes[1].links.dial(address);
     assert_eq!(nodes[1].inputs.link_up().1, nodes[2].id);
 }
+
+/// Prints figures.
+#[test]
+#[ignore = "a measurement"]
+fn a_link_carries_many_small_frames_and_much_in_large_ones() {
+    let runtime = runtime();
+    for (bytes, count) in [(200, 200_000), (4_000, 100_000), (FRAME_BYTES_MAX, 5_000)] {
+        let (a, at_a, b, _) = linked(&runtime);
+        let start = Instant::now();
+        let sending = std::thread::spawn(move || {
+            let frame = Bytes::from(vec![7; bytes]);
+            let mut inputs = a.inputs;
+            for _ in 0..count {
+                a.links.send(at_a, frame.clone());
+                if !inputs.is_empty() && matches!(inputs.next(), Input::LinkFull(_)) {
+                    assert!(matches!(inputs.next(), Input::LinkDrained(_)));
+                }
+            }
+            (a.links, inputs)
+        });
+        let (mut received, mut batch) = (0, Vec::new());
+        while received < count {
+            b.inputs.receiver.recv_many(&mut batch, Some(Instant::now() + DEADLINE));
+            received += batch.len();
+            batch.clear();
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let (frames, mb) = (count as f64 / seconds, (count * bytes) as f64 / seconds / 1e6);
+        println!("frames of {bytes} bytes: {frames:.0}/s, {mb:.0} MB/s");
+        sending.join().unwrap();
+    }
+}
