@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Everything that a change must pass. Installs what the tests need, runs it all, and ends with
+# one line, "N passed, N failed"; fails if anything failed. Usage: scripts/test.sh
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+passed=0
+failed=0
+logs=$(mktemp -d)
+node_pid=
+cleanup() {
+  [ -n "$node_pid" ] && kill "$node_pid" 2>/dev/null && wait "$node_pid" 2>/dev/null
+  rm -rf "$logs"
+}
+trap cleanup EXIT
+
+step() { printf '\n== %s\n' "$*"; }
+
+# One command that passes or fails as a whole.
+check() {
+  step "$*"
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $*"; fi
+}
+
+# Test binaries: their own counts, and one failure if they could not even run.
+tests() {
+  step "$*"
+  local status=0 ok bad
+  "$@" 2>&1 | tee "$logs/tests" || status=1
+  ok=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$logs/tests" | awk '{n += $1} END {print n + 0}')
+  bad=$(sed -n 's/^test result: .* \([0-9]*\) failed; .*/\1/p' "$logs/tests" | awk '{n += $1} END {print n + 0}')
+  if [ "$status" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; then bad=1; fi
+  passed=$((passed + ${ok:-0}))
+  failed=$((failed + ${bad:-0}))
+}
+
+install() {
+  local sudo=
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  command -v apt-get >/dev/null || { echo "install $* by hand: there is no apt-get here"; return 1; }
+  $sudo apt-get update && $sudo apt-get install -y --no-install-recommends "$@"
+}
+
+# The REST promises, checked from outside on a node of its own.
+conformance() {
+  step "conformance/data-rest.mjs"
+  if ! node -e 'fetch' >/dev/null 2>&1; then install nodejs; fi
+  local binary=${CARGO_TARGET_DIR:-target}/debug/folkmoot url='' tries=0
+  "$binary" serve --listen 127.0.0.1:0 --data-dir "$logs/node" >"$logs/out" 2>"$logs/err" &
+  node_pid=$!
+  until url=$(sed -n 's/^ready //p' "$logs/out") && [ -n "$url" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 300 ] || ! kill -0 "$node_pid" 2>/dev/null; then
+      cat "$logs/out" "$logs/err"
+      echo "FAILED: the node did not get ready"
+      failed=$((failed + 1))
+      return
+    fi
+    sleep 0.1
+  done
+  node conformance/data-rest.mjs "$url" | tee "$logs/conformance"
+  local status=$? bad
+  bad=$(grep -c '^FAIL' "$logs/conformance")
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  passed=$((passed + $(grep -c '^PASS' "$logs/conformance")))
+  failed=$((failed + bad))
+  kill "$node_pid"
+  wait "$node_pid" || { echo "FAILED: the node did not end cleanly"; failed=$((failed + 1)); }
+  node_pid=
+}
+
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
+
+check cargo fmt --all --check
+check cargo clippy --workspace --all-targets --locked -- -D warnings
+tests cargo test --workspace --locked --no-fail-fast
+conformance
+if cargo deny --version >/dev/null 2>&1; then check cargo deny --offline check licenses bans sources; fi
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
