@@ -1,22 +1,27 @@
 //! The Folkmoot node: the pure protocol of `folkmoot-core` with sockets, a disk and a clock.
 
+pub mod api;
 pub mod error;
-#[allow(dead_code, reason = "the node is not there yet")]
 mod fatal;
 pub mod identity;
 mod inbox;
 #[allow(dead_code, reason = "the doors that check values are not there yet")]
 mod json;
-#[allow(dead_code, reason = "the runtime is not there yet")]
 mod link;
 pub mod network;
+pub mod node;
 mod private_file;
-#[allow(dead_code, reason = "the node is not there yet")]
 mod runtime;
-#[allow(dead_code, reason = "the node is not there yet")]
 pub mod session;
-#[allow(dead_code, reason = "the node is not there yet")]
 mod store;
 
 pub use error::Error;
+pub use folkmoot_core::access::Principal;
+pub use folkmoot_core::error::ErrorCode;
+pub use folkmoot_core::id::{NetworkId, NodeId};
+pub use folkmoot_core::limits::Limits;
+pub use folkmoot_core::request::Condition;
+pub use network::{Invite, Network};
+pub use node::{Builder, Node};
+pub use session::Session;
 pub use store::{Durability, Snapshot};

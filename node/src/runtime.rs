@@ -6,27 +6,17 @@
 
 use crate::fatal;
 use crate::inbox::{Received, Receiver};
+use crate::link::Links;
 use crate::session::{Delivery, Parcel, Sessions};
 use crate::store::Overlay;
 use crate::store::writer::Writer;
-use bytes::Bytes;
 use folkmoot_core::engine::{Engine, Input, Output, Step};
-use folkmoot_core::id::{LinkId, SessionId};
+use folkmoot_core::id::SessionId;
 use folkmoot_core::time::{Now, Time};
 use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// What the engine wants of the links.
-pub(crate) trait Wire: Send + Sync {
-    /// Sends a frame; never waits.
-    fn send(&self, link: LinkId, frame: Bytes);
-    /// Closes a link.
-    fn close(&self, link: LinkId, why: &'static str);
-    /// Dials an address.
-    fn dial(&self, address: String);
-}
 
 /// Both clocks of this process.
 #[derive(Clone, Copy)]
@@ -60,14 +50,14 @@ pub(crate) fn wall_ms() -> u64 {
 
 /// Acts on outputs. The engine's thread and the writer's have one each.
 pub(crate) struct Act {
-    wire: Arc<dyn Wire>,
+    links: Links,
     delivery: Delivery,
 }
 
 impl Act {
-    /// Acts through `wire` and on `sessions`.
-    pub(crate) fn new(wire: Arc<dyn Wire>, sessions: Arc<Sessions>) -> Act {
-        Act { wire, delivery: Delivery::new(sessions) }
+    /// Acts through `links` and on `sessions`.
+    pub(crate) fn new(links: Links, sessions: Arc<Sessions>) -> Act {
+        Act { links, delivery: Delivery::new(sessions) }
     }
 
     /// Acts on all outputs, in order, and leaves none.
@@ -76,15 +66,15 @@ impl Act {
         while let Some(output) = rest.next() {
             let (session, parcel) = match output {
                 Output::Send(link, frame) => {
-                    self.wire.send(link, frame);
+                    self.links.send(link, frame);
                     continue;
                 }
                 Output::Close(link, why) => {
-                    self.wire.close(link, why);
+                    self.links.close(link, why);
                     continue;
                 }
                 Output::Dial(address) => {
-                    self.wire.dial(address);
+                    self.links.dial(address);
                     continue;
                 }
                 Output::Notice(notice) => {

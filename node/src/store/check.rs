@@ -10,10 +10,12 @@ use super::journal::{self, Failure};
 use super::mark::{self, Mark};
 use super::{Database, Durability};
 use crate::error::Error;
+use folkmoot_core::store::Batch;
 use std::fs;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// An open store.
@@ -21,9 +23,32 @@ pub(crate) struct Opened {
     /// The database.
     pub(crate) database: Database,
     /// The file that says how many commits there are.
-    pub(crate) mark: Mark,
+    mark: Mark,
     /// The number of the last commit.
-    pub(crate) commit: u64,
+    commit: u64,
+}
+
+impl Opened {
+    /// Makes batches durable, as one.
+    pub(crate) fn commit(
+        &mut self,
+        batches: &[Arc<Batch>],
+        durability: Durability,
+    ) -> io::Result<()> {
+        self.commit += 1;
+        self.database.commit(self.commit, batches, durability).map_err(io::Error::other)?;
+        match durability {
+            Durability::Sync => self.mark.write(self.commit),
+            Durability::Os => Ok(()),
+        }
+    }
+
+    /// Leaves the store so that the next start can tell that nothing is missing.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        self.database.sync().map_err(io::Error::other)?;
+        self.mark.write(self.commit)?;
+        self.mark.sync()
+    }
 }
 
 /// Opens the store in `directory`, or makes one.

@@ -58,17 +58,17 @@ impl Database {
     }
 
     /// Applies batches as one, after they are as durable as `durability` says.
-    pub(crate) fn commit<'a>(
+    pub(crate) fn commit(
         &self,
         number: u64,
-        batches: impl Iterator<Item = &'a Arc<Batch>> + Clone,
+        batches: &[Arc<Batch>],
         durability: Durability,
     ) -> Result<(), fjall::Error> {
         let mode = match durability {
             Durability::Sync => PersistMode::SyncData,
             Durability::Os => PersistMode::Buffer,
         };
-        let count = batches.clone().map(|batch| batch.writes().len()).sum::<usize>() + 1;
+        let count = batches.iter().map(|batch| batch.writes().len()).sum::<usize>() + 1;
         let mut out =
             fjall::OwnedWriteBatch::with_capacity(self.inner.clone(), count).durability(Some(mode));
         // The sequence number that fjall has reached: `journal` checks with it that fjall's own
@@ -76,7 +76,7 @@ impl Database {
         let floor = self.inner.snapshot().seqno();
         let record = [number.to_be_bytes(), floor.to_be_bytes()].concat();
         out.insert(&self.meta, COMMIT_KEY, record);
-        for (key, value) in batches.flat_map(|batch| batch.writes()) {
+        for (key, value) in batches.iter().flat_map(|batch| batch.writes()) {
             match value {
                 Some(value) => out.insert(self.keyspace(key), &key[..], &value[..]),
                 None => out.remove(self.keyspace(key), &key[..]),

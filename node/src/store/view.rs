@@ -2,10 +2,10 @@
 
 use super::{Database, store_error};
 use bytes::Bytes;
-use folkmoot_core::data::read;
-use folkmoot_core::id::StoreId;
+use folkmoot_core::data::read::{self, Found};
+use folkmoot_core::id::{Path, StoreId};
 use folkmoot_core::store::{Store, StoreError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// A durable state of the store, whole and unchanging; cheap to clone.
 ///
@@ -16,6 +16,7 @@ pub struct Snapshot(Option<Arc<View>>);
 struct View {
     database: Database,
     snapshot: fjall::Snapshot,
+    has_fields: OnceLock<bool>,
 }
 
 impl Snapshot {
@@ -27,6 +28,21 @@ impl Snapshot {
     /// The store to which its numbers belong.
     pub fn store_id(&self) -> Result<StoreId, StoreError> {
         read::store_id(self)?.ok_or_else(|| store_error("it has no id"))
+    }
+
+    /// The value at `path`, or `None` where there is none at `wall_ms`.
+    pub fn find(&self, path: &Path, wall_ms: u64) -> Result<Option<Found>, StoreError> {
+        read::get_known(self, path, wall_ms, self.has_fields()?)
+    }
+
+    /// Whether any path has fields of a merged object.
+    pub fn has_fields(&self) -> Result<bool, StoreError> {
+        let known = &self.view()?.has_fields;
+        if let Some(has_fields) = known.get() {
+            return Ok(*has_fields);
+        }
+        let has_fields = read::has_fields(self)?;
+        Ok(*known.get_or_init(|| has_fields))
     }
 
     fn view(&self) -> Result<&View, StoreError> {
@@ -72,7 +88,8 @@ impl Views {
 
     /// Snapshots that are asked for from now on show `database` as it is now.
     pub(crate) fn publish(&self, database: &Database) {
-        let view = View { snapshot: database.snapshot(), database: database.clone() };
+        let snapshot = database.snapshot();
+        let view = View { snapshot, database: database.clone(), has_fields: OnceLock::new() };
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
     }
 

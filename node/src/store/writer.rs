@@ -7,7 +7,7 @@
 //! Limits: `GATHERED_BYTES_MAX`, `GATHERED_OUTPUTS_MAX`.
 
 use super::check::Opened;
-use super::{Database, Durability, Views};
+use super::{Durability, Views};
 use crate::fatal;
 use folkmoot_core::engine::Output;
 use folkmoot_core::store::Batch;
@@ -142,12 +142,11 @@ impl Gathered {
 
 fn write(
     shared: &Shared,
-    opened: Opened,
+    mut opened: Opened,
     durability: Durability,
     views: &Views,
     mut act: impl FnMut(&mut Vec<Output>),
 ) {
-    let Opened { database, mut mark, mut commit } = opened;
     let (mut batches, mut outputs) = (Vec::new(), Vec::new());
     let mut done = 0;
     loop {
@@ -167,16 +166,10 @@ fn write(
         }
         shared.room.notify_one();
         if !batches.is_empty() {
-            commit += 1;
-            if let Err(error) = database.commit(commit, batches.iter(), durability) {
+            if let Err(error) = opened.commit(&batches, durability) {
                 fatal::stop(&format!("a write to disk failed: {error}"));
             }
-            if durability == Durability::Sync
-                && let Err(error) = mark.write(commit)
-            {
-                fatal::stop(&format!("a write to disk failed: {error}"));
-            }
-            views.publish(&database);
+            views.publish(&opened.database);
             done += batches.len() as u64;
             shared.done.store(done, Ordering::Release);
             batches.clear();
@@ -184,16 +177,7 @@ fn write(
         act(&mut outputs);
         outputs.clear();
     }
-    close(&database, mark, commit);
-}
-
-/// Leaves the store so that the next start can tell that nothing is missing.
-fn close(database: &Database, mut mark: super::mark::Mark, commit: u64) {
-    let closed = database
-        .sync()
-        .map_err(|error| error.to_string())
-        .and_then(|()| mark.write(commit).and_then(|()| mark.sync()).map_err(|e| e.to_string()));
-    if let Err(error) = closed {
+    if let Err(error) = opened.close() {
         fatal::stop(&format!("the store cannot be closed: {error}"));
     }
 }

@@ -1,0 +1,294 @@
+//! From settings to a running node.
+
+use super::stop::Stop;
+use super::{Inner, Node};
+use crate::error::Error;
+use crate::identity::Keys;
+use crate::inbox::inbox;
+use crate::link::Links;
+use crate::network::Network;
+use crate::runtime::{Act, Clock, Runtime};
+use crate::session::Sessions;
+use crate::store::check::{self, Opened};
+use crate::store::directory::{Directory, has_room};
+use crate::store::writer::Writer;
+use crate::store::{Durability, Overlay, Views};
+use folkmoot_core::access::Principal;
+use folkmoot_core::engine::{Engine, EngineConfig, Step, boot_counter};
+use folkmoot_core::id::Path;
+use folkmoot_core::identity::Identity;
+use folkmoot_core::limits::Limits;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How often it is looked whether the disk has room.
+const ROOM_PAUSE: Duration = Duration::from_secs(2);
+
+/// Settings for a node. All have defaults: it listens on 127.0.0.1:3655, keeps nothing beyond its
+/// life, knows no peers and makes a network of its own.
+pub struct Builder {
+    listen: String,
+    data_dir: Option<PathBuf>,
+    peers: Vec<String>,
+    addresses: Vec<String>,
+    secret: Option<String>,
+    open_clients: bool,
+    durability: Durability,
+    histories: Vec<(String, usize)>,
+    limits: Limits,
+    router: axum::Router,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 3655).to_string(),
+            data_dir: None,
+            peers: Vec::new(),
+            addresses: Vec::new(),
+            secret: None,
+            open_clients: false,
+            durability: Durability::Sync,
+            histories: Vec::new(),
+            limits: Limits::default(),
+            router: axum::Router::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// The address to listen on, `host:port`; port 0 for any.
+    pub fn listen(mut self, address: impl ToString) -> Builder {
+        self.listen = address.to_string();
+        self
+    }
+
+    /// The directory in which everything is kept. Without one nothing outlives the node.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// An address to dial, for ever: `http://host:port`.
+    pub fn peer(mut self, url: impl Into<String>) -> Builder {
+        self.peers.push(url.into());
+        self
+    }
+
+    /// Addresses to dial, for ever.
+    pub fn peers(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Builder {
+        self.peers.extend(urls.into_iter().map(Into::into));
+        self
+    }
+
+    /// An address at which others can dial this node, where it is not the one it listens on.
+    pub fn advertise(mut self, url: impl Into<String>) -> Builder {
+        self.addresses.push(url.into());
+        self
+    }
+
+    /// The secret of the network. Nodes with the same secret form one network.
+    pub fn secret(mut self, text: impl Into<String>) -> Builder {
+        self.secret = Some(text.into());
+        self
+    }
+
+    /// Whether clients from other machines are let in, who may then do everything.
+    pub fn open_clients(mut self, open: bool) -> Builder {
+        self.open_clients = open;
+        self
+    }
+
+    /// When a write is acknowledged.
+    pub fn durability(mut self, durability: Durability) -> Builder {
+        self.durability = durability;
+        self
+    }
+
+    /// Keeps older values of the path `prefix` and of what is below it, on this node: so many of
+    /// each path.
+    pub fn history(mut self, prefix: impl Into<String>, versions: usize) -> Builder {
+        self.histories.push((prefix.into(), versions));
+        self
+    }
+
+    /// Limits other than the defaults.
+    pub fn limits(mut self, limits: Limits) -> Builder {
+        self.limits = limits;
+        self
+    }
+
+    /// Routes of one's own, served beside the node's on the same port.
+    pub fn router(mut self, router: axum::Router) -> Builder {
+        self.router = router;
+        self
+    }
+
+    /// Starts the node. It is ready when this returns.
+    pub async fn start(self) -> Result<Node, Error> {
+        let Builder { data_dir, secret, durability, .. } = &self;
+        let (data_dir, secret, durability) = (data_dir.clone(), secret.clone(), *durability);
+        let kept = tokio::task::spawn_blocking(move || {
+            Kept::open(data_dir.as_deref(), secret.as_deref(), durability)
+        });
+        let kept = kept.await.map_err(|error| Error::Setting(error.to_string()))??;
+        let listener = listen(&self.listen).await?;
+        self.run(kept, listener)
+    }
+
+    fn run(self, kept: Kept, listener: TcpListener) -> Result<Node, Error> {
+        let Kept { directory, keys, network, mut opened } = kept;
+        let histories = self.histories.iter().map(|(prefix, versions)| {
+            let why = |code| Error::Setting(format!("history of {prefix:?}: {code}"));
+            Ok((Path::new(prefix.clone()).map_err(why)?, *versions))
+        });
+        let histories = histories.collect::<Result<Vec<_>, Error>>()?;
+        let failed = |source| Error::DataDir { path: directory.path().to_owned(), source };
+        let damaged = |error: folkmoot_core::store::StoreError| Error::Damaged {
+            path: directory.path().join("store"),
+            what: error.to_string(),
+        };
+        let addr = listener.local_addr().map_err(failed)?;
+        let addresses =
+            if self.addresses.is_empty() { own_addresses(addr) } else { self.addresses };
+        let (inbox, receiver) = inbox();
+        let sessions = Sessions::new(inbox.clone());
+        let views = Arc::new(Views::new(&opened.database));
+        let overlay = Overlay::new(opened.database.clone());
+        let clock = Clock::start();
+        let boot = boot_counter(&overlay, clock.now().wall_ms).map_err(damaged)?;
+        let id = keys.node();
+        let links = Links::new(keys.clone(), network.clone(), boot, inbox.clone());
+        let config = EngineConfig {
+            identity: Box::new(keys),
+            network: network.id,
+            boot,
+            seed: seed()?,
+            peers: self.peers,
+            addresses: addresses.clone(),
+            histories,
+            limits: self.limits,
+        };
+        let mut first = Step::default();
+        let engine = Engine::open(config, clock.now(), &overlay, &mut first);
+        // What comes of the start is on disk before anybody can ask for it.
+        let batch = Arc::new(std::mem::take(&mut first.batch));
+        opened.commit(&[batch], self.durability).map_err(failed)?;
+        views.publish(&opened.database);
+        let mut act = Act::new(links.clone(), sessions.clone());
+        let act_late = Act::new(links.clone(), sessions.clone());
+        let writer = Writer::start(opened, self.durability, views.clone(), move |outputs| {
+            act.act(outputs);
+        });
+        let writer = writer.map_err(failed)?;
+        let runtime =
+            Runtime { engine, first, overlay, writer, inbox: receiver, act: act_late, clock };
+        let engine = runtime.start().map_err(failed)?;
+        sessions.set_room(has_room(directory.path()));
+        let watcher = tokio::spawn(watch_room(directory.path().to_owned(), sessions.clone()));
+        let data_dir = directory.path().to_owned();
+        let common = sessions.open(Principal::Anonymous);
+        let stop = Stop::new(
+            inbox,
+            links.clone(),
+            engine,
+            directory,
+            vec![watcher.abort_handle()],
+            listener,
+        );
+        let node = Node {
+            inner: Arc::new(Inner {
+                id,
+                addr,
+                addresses,
+                data_dir,
+                network,
+                durability: self.durability,
+                sessions,
+                views,
+                common,
+                stop,
+            }),
+        };
+        // The doors take these over.
+        let _ = (self.router, self.open_clients, links);
+        Ok(node)
+    }
+}
+
+/// What a node has on disk.
+struct Kept {
+    directory: Directory,
+    keys: Keys,
+    network: Arc<Network>,
+    opened: Opened,
+}
+
+impl Kept {
+    fn open(
+        data_dir: Option<&std::path::Path>,
+        secret: Option<&str>,
+        durability: Durability,
+    ) -> Result<Kept, Error> {
+        let directory = match data_dir {
+            Some(path) => Directory::open(path)?,
+            None => Directory::temporary()?,
+        };
+        let keys = Keys::load_or_create(directory.path())?;
+        let network = Arc::new(Network::load_or_create(directory.path(), secret)?);
+        let opened = check::open(&directory, durability)?;
+        Ok(Kept { directory, keys, network, opened })
+    }
+}
+
+async fn listen(text: &str) -> Result<TcpListener, Error> {
+    let unusable =
+        |why| Error::Setting(format!("cannot listen on {text:?}: {why}; write host:port"));
+    let found = tokio::net::lookup_host(text).await.map_err(|error| unusable(error.to_string()))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    let address = *addresses.first().ok_or_else(|| unusable("no such host".into()))?;
+    TcpListener::bind(&addresses[..]).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// Where others can dial a node that listens on `addr`.
+fn own_addresses(addr: SocketAddr) -> Vec<String> {
+    let mut addr = addr;
+    if addr.ip().is_unspecified() {
+        addr.set_ip(own_ip().unwrap_or(Ipv4Addr::LOCALHOST.into()));
+    }
+    vec![format!("http://{addr}")]
+}
+
+/// The address that this machine would use towards others. Nothing is sent.
+fn own_ip() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // An address for documentation (RFC 5737): it only selects the route.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+async fn watch_room(path: PathBuf, sessions: Arc<Sessions>) {
+    let mut had = true;
+    loop {
+        let room = has_room(&path);
+        if room != had {
+            match room {
+                true => tracing::info!("the disk has room again: writes are taken"),
+                false => tracing::error!("the disk is nearly full: writes are refused"),
+            }
+        }
+        had = room;
+        sessions.set_room(room);
+        tokio::time::sleep(ROOM_PAUSE).await;
+    }
+}
+
+fn seed() -> Result<u64, Error> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Error::Setting(format!("the system has no random numbers: {error}")))?;
+    Ok(u64::from_be_bytes(seed))
+}
