@@ -85,8 +85,8 @@ impl World {
         let several = self.clients.rng.below(100) < 6;
         let count = if several { 2 + self.clients.rng.below(5) } else { 1 };
         let mut writes: Vec<(Write, Wish)> = Vec::new();
-        for index in 0..count as usize {
-            let id = WriteId { op: self.clients.next + 1, index };
+        for _ in 0..count {
+            let id = WriteId { op: self.clients.next + 1, index: writes.len() };
             let write = self.any_write(node, id);
             if writes.iter().all(|(other, _)| other.path != write.0.path) {
                 writes.push(write);
@@ -127,7 +127,6 @@ impl World {
             }
             _ => {
                 write.condition = self.any_condition(node, &path);
-                write.history = usize::from(self.clients.rng.below(10) == 0) * 2;
                 Wish::Last
             }
         };

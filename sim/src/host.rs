@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::identity::ToyIdentity;
 use crate::network::Sent;
 use crate::plant::Plant;
-use crate::world::{Event, World};
+use crate::world::{Event, World, address};
 use folkmoot_core::engine::{Engine, EngineConfig, Input, Output, Step, boot_counter};
 use folkmoot_core::id::{NetworkId, NodeId, SessionId};
 use folkmoot_core::identity::Identity;
@@ -120,6 +120,7 @@ impl World {
         let monotonic_start = self.rng.below(1 << 40);
         let session = self.next_session();
         let peers = self.options.peers[node].clone();
+        let histories = self.options.histories.clone();
         let (limits, world_seed) = (self.options.limits.clone(), self.options.seed);
         self.network.dark[node] = false;
         let host = &mut self.hosts[node];
@@ -140,12 +141,12 @@ impl World {
             boot: host.boot,
             seed,
             peers,
-            addresses: vec![format!("node-{node}")],
+            addresses: vec![address(node)],
+            histories,
             limits,
         };
         let mut step = Step::default();
-        let opened = Engine::open(config, host.now(now), host.disk.view(), &mut step);
-        let engine = opened.expect("a disk in memory can be read");
+        let engine = Engine::open(config, host.now(now), host.disk.view(), &mut step);
         host.engine = Some(engine);
         let boot = host.boot;
         self.trace(|| format!("node-{node} starts, boot {boot}, clock {wall_ms}"));

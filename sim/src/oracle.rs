@@ -12,6 +12,7 @@ use folkmoot_core::id::{NodeId, Path};
 use folkmoot_core::replica::Version;
 use folkmoot_core::request::Written;
 use folkmoot_core::store::{MemoryStore, Store, space};
+use folkmoot_core::time::Stamp;
 use std::collections::BTreeMap;
 
 /// What one write wanted.
@@ -108,6 +109,16 @@ impl Op {
         }
     }
 
+    /// The keys that a write changed, each with the version that it made there, if it was
+    /// acknowledged. Fields are stamped one after the other; the last version is answered.
+    pub fn made(&self, index: usize) -> Vec<(EntryKey, Version)> {
+        let Some(Version { stamp, node }) = self.version(index) else { return Vec::new() };
+        let keys = self.keys(index);
+        let first = stamp.0 + 1 - keys.len() as u64;
+        let version = |number| Version { stamp: Stamp(first + number), node };
+        keys.into_iter().zip((0..).map(version)).collect()
+    }
+
     /// What was answered for a write, if it was acknowledged and changed something.
     pub fn version(&self, index: usize) -> Option<Version> {
         match &self.outcome {
@@ -141,11 +152,16 @@ impl World {
         let held: Vec<_> = self.hosts.iter().map(|host| entries(host.disk.durable())).collect();
         for op in self.oracle.ops.values_mut() {
             let lost = (0..op.writes.len()).any(|index| {
-                let Some(version) = op.version(index) else { return false };
-                let has = |entries: &BTreeMap<EntryKey, Entry>, key: &EntryKey| {
-                    entries.get(key).is_some_and(|entry| entry.version >= version)
-                };
-                op.keys(index).iter().any(|key| !held.iter().any(|entries| has(entries, key)))
+                op.made(index).iter().any(|(key, version)| {
+                    let is_first = op.writes[index].1 == Wish::First;
+                    let has = |entries: &BTreeMap<EntryKey, Entry>| {
+                        entries.get(key).is_some_and(|entry| match is_first {
+                            true => entry.version <= *version,
+                            false => entry.version >= *version,
+                        })
+                    };
+                    !held.iter().any(has)
+                })
             });
             if lost {
                 op.outcome = Outcome::Void;
@@ -175,6 +191,21 @@ pub fn entries(store: &MemoryStore) -> BTreeMap<EntryKey, Entry> {
 pub fn entry(store: &MemoryStore, key: &EntryKey) -> Option<Entry> {
     let bytes = store.get(&space::ENTRIES.key(key.as_bytes())).expect("memory can be read")?;
     Some(Entry::from_bytes(bytes).expect("an entry"))
+}
+
+/// An entry in few words: its version, and which write its value names.
+pub fn brief(entry: Option<&Entry>) -> String {
+    let Some(entry) = entry else { return "nothing".to_owned() };
+    let value = match &entry.value {
+        None => "a tombstone".to_owned(),
+        Some(value) => match WriteId::from_value(value) {
+            Some(id) => format!("write {}.{}", id.op, id.index),
+            None => format!("{:?}", &value[..value.len().min(20)]),
+        },
+    };
+    let ends = entry.expires_ms.map_or(String::new(), |end| format!(" until {end}"));
+    let Version { stamp, node } = entry.version;
+    format!("{value} at {stamp:?} by {node:?} ({:?}{ends})", entry.strategy)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use crate::faults::Planned;
 use crate::network::Way;
 use crate::plan;
+use crate::world::address;
 use folkmoot_core::id::Path;
 use folkmoot_core::limits::Limits;
 use folkmoot_core::rng::Rng;
@@ -58,6 +59,8 @@ pub struct Swarm {
     pub group_max: usize,
     /// What may be set in core.
     pub limits: Limits,
+    /// How many older versions nodes keep, per prefix.
+    pub histories: Vec<(Path, usize)>,
     /// World time of the first write, in milliseconds.
     pub first_op_ms: u64,
     /// Mean pause between writes, in milliseconds.
@@ -96,6 +99,9 @@ impl Swarm {
         swarm.sync_ms = [(0, 1), (1, 4), (1, 20), (5, 100)][rng.below(4) as usize];
         swarm.group_max = [1, 16, 4096][rng.below(3) as usize];
         swarm.limits = limits(&mut rng);
+        if rng.below(4) == 0 {
+            swarm.histories = vec![(path("last"), 2)];
+        }
         swarm.op_pause_ms = nodes as u64 * (60 + rng.below(340));
         swarm.value_bytes_max = [0, 64, 1024, 16 * 1024][rng.below(4) as usize];
         swarm.hot = 1 + rng.below(4);
@@ -120,6 +126,7 @@ impl Swarm {
             sync_ms: (1, 4),
             group_max: 4096,
             limits: Limits::default(),
+            histories: Vec::new(),
             first_op_ms: 0,
             op_pause_ms: 500,
             value_bytes_max: 64,
@@ -169,9 +176,12 @@ fn limits(rng: &mut Rng) -> Limits {
     limits
 }
 
+fn path(text: &str) -> Path {
+    Path::new(text.to_owned()).expect("a sound path")
+}
+
 fn watchers(rng: &mut Rng, nodes: usize) -> Vec<(usize, Option<Path>)> {
     let prefixes = [None, Some("last"), Some("last/h0"), Some("merge"), Some("mixed")];
-    let path = |text: &str| Path::new(text.to_owned()).expect("a sound path");
     let mut watchers = Vec::new();
     for node in 0..nodes {
         let prefix = prefixes[rng.below(prefixes.len() as u64) as usize];
@@ -206,7 +216,7 @@ fn peers(rng: &mut Rng, nodes: usize, topology: Topology) -> Vec<Vec<String>> {
         if rng.below(3) == 0 {
             (from, to) = (to, from);
         }
-        let address = format!("node-{to}");
+        let address = address(to);
         if from != to && !peers[from].contains(&address) {
             peers[from].push(address);
         }

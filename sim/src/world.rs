@@ -214,7 +214,7 @@ impl World {
 
     /// A node dials an address.
     pub(crate) fn dial(&mut self, node: usize, address: String) {
-        let target = address.strip_prefix("node-").and_then(|index| index.parse().ok());
+        let target = node_of(&address);
         let target = target.filter(|target| *target < self.hosts.len());
         let run = self.hosts[node].run;
         match target {
@@ -333,4 +333,13 @@ impl World {
         let (link, node) = (LinkId(number * 2 + 1), self.hosts[from].id);
         self.feed(to, Input::LinkUp { link, node, boot, wall_ms, dialled: None });
     }
+}
+
+/// The address at which a node is dialled.
+pub fn address(node: usize) -> String {
+    format!("http://node-{node}:3655")
+}
+
+fn node_of(address: &str) -> Option<usize> {
+    address.strip_prefix("http://node-")?.strip_suffix(":3655")?.parse().ok()
 }

@@ -7,7 +7,7 @@
 
 use super::{Invariant, Verdict};
 use crate::clock::true_ms;
-use crate::oracle::{Op, Oracle, Outcome, Wish, entries, entry};
+use crate::oracle::{Op, Oracle, Outcome, Wish, brief, entries, entry};
 use crate::world::World;
 use folkmoot_core::data::{Entry, EntryKey};
 use folkmoot_core::id::Path;
@@ -41,15 +41,15 @@ pub fn on_written(world: &mut World, node: usize, id: u64) {
     let Some(op) = world.oracle.ops.get(&id) else { return };
     let store = world.hosts[node].disk.durable();
     for index in 0..op.writes.len() {
-        let Some(version) = op.version(index) else { continue };
         if !matches!(op.writes[index].1, Wish::Last | Wish::First | Wish::Fields(_)) {
             continue;
         }
-        for key in op.keys(index) {
+        for (key, version) in op.made(index) {
             let held = entry(store, &key);
             if held.as_ref().is_none_or(|held| held.version < version) {
+                let held = brief(held.as_ref());
                 let text =
-                    format!("node-{node} acknowledged {version:?} of {key:?}, it holds {held:?}");
+                    format!("node-{node} acknowledged {version:?} of {key:?}, it holds {held}");
                 return world.breaks("acknowledged_writes_survive", text);
             }
         }
@@ -60,7 +60,7 @@ fn somebody_wrote_it(oracle: &Oracle, held: &BTreeMap<EntryKey, Entry>) -> Resul
     for (key, entry) in held {
         let Some(value) = &entry.value else { continue };
         let Some((id, op)) = oracle.find(value) else {
-            return Err(format!("{key:?} holds {value:?}, which nobody wrote"));
+            return Err(format!("{key:?} holds {}, which nobody wrote", brief(Some(entry))));
         };
         if !op.keys(id.index).contains(key) {
             return Err(format!("{key:?} holds {id:?}, which was written elsewhere"));
@@ -122,7 +122,7 @@ fn the_newest_stands(
         Some(entry) if entry.version >= version => Ok(()),
         Some(entry) if is_value_of(world, entry, op, index) => Ok(()),
         None if vanishing => Ok(()),
-        other => Err(format!("{path} was acknowledged as {version:?}, all hold {other:?}")),
+        other => Err(format!("{path} was acknowledged as {version:?}, all hold {}", brief(other))),
     }
 }
 
@@ -147,7 +147,9 @@ fn the_first_stands(
     let Some(first) = first else { return Ok(()) };
     match held.get(&EntryKey::path(path)) {
         Some(entry) if entry.value.is_some() && entry.version <= first => Ok(()),
-        other => Err(format!("{path} was first acknowledged as {first:?}, all hold {other:?}")),
+        other => {
+            Err(format!("{path} was first acknowledged as {first:?}, all hold {}", brief(other)))
+        }
     }
 }
 
@@ -168,13 +170,14 @@ fn every_field_stands(
         if !matches!(op.writes[index].1, Wish::Fields(_)) || deleted.iter().any(newer) {
             continue;
         }
-        for key in op.keys(index) {
+        for (key, version) in op.made(index) {
             match held.get(&key) {
                 Some(entry) if entry.version >= version => {}
                 Some(entry) if is_value_of(world, entry, op, index) => {}
                 other => {
+                    let held = brief(other);
                     return Err(format!(
-                        "{key:?} was acknowledged as {version:?}, all hold {other:?}"
+                        "{key:?} was acknowledged as {version:?}, all hold {held}"
                     ));
                 }
             }

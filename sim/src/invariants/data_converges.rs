@@ -1,7 +1,9 @@
 //! When faults have ended, all nodes come to hold the same, and say so.
 
 use super::{Invariant, Survey, Verdict};
+use crate::oracle::brief;
 use crate::world::World;
+use folkmoot_core::data::Entry;
 use folkmoot_core::store::{MemoryStore, Store, space};
 
 /// All digests are equal, and so is what lies on the disks.
@@ -53,13 +55,15 @@ fn first_difference(world: &World, one: usize, two: usize) -> Option<String> {
         return None;
     }
     let only = |of: &[(Vec<u8>, Vec<u8>)], not: &[(Vec<u8>, Vec<u8>)]| {
-        of.iter().find(|pair| not.binary_search(pair).is_err()).map(|(key, value)| {
-            let entry = folkmoot_core::data::Entry::from_bytes(value.clone().into());
-            format!("{} = {entry:?}", String::from_utf8_lossy(key).replace('\0', "#"))
+        let found = of.iter().find(|pair| not.binary_search(pair).is_err());
+        found.map_or("nothing".to_owned(), |(key, value)| {
+            let entry = Entry::from_bytes(value.clone().into()).ok();
+            let key = String::from_utf8_lossy(key).replace('\0', "#");
+            format!("{} at {key}", brief(entry.as_ref()))
         })
     };
     Some(format!(
-        "node-{one} alone holds {:?}, node-{two} alone holds {:?}",
+        "node-{one} alone holds {}, node-{two} alone holds {}",
         only(&left, &right),
         only(&right, &left)
     ))

@@ -2,8 +2,11 @@
 //! longer than the grace, not from an old disk.
 
 use super::{Invariant, Verdict};
-use crate::oracle::{Outcome, entries};
+use crate::oracle::{Outcome, brief, entry};
 use crate::world::World;
+use bytes::Bytes;
+use folkmoot_core::data::EntryKey;
+use folkmoot_core::data::read::{self, Value};
 
 /// No node holds a value that a delete removed.
 pub struct DeletesStayDeleted;
@@ -18,22 +21,38 @@ impl Invariant for DeletesStayDeleted {
     }
 
     fn check(&mut self, world: &mut World) -> Verdict {
-        let held: Vec<_> = world.hosts.iter().map(|host| entries(host.disk.durable())).collect();
         for (id, op) in &world.oracle.ops {
             if !matches!(op.outcome, Outcome::Done(..)) {
                 continue;
             }
             for (key, value) in &op.replaced {
-                for (node, held) in held.iter().enumerate() {
-                    let entry = held.get(key).filter(|entry| entry.value.as_ref() == Some(value));
-                    if let Some(entry) = entry {
-                        let text =
-                            format!("node-{node} holds {entry:?} at {key:?}, deleted by {id}");
-                        return Verdict::Broken(text);
-                    }
+                if let Some(text) = who_shows(world, key, value) {
+                    return Verdict::Broken(format!("{text}, which write {id} deleted"));
                 }
             }
         }
         Verdict::Holds
     }
+}
+
+/// A node at which a client is shown `value` at `key`.
+fn who_shows(world: &World, key: &EntryKey, value: &Bytes) -> Option<String> {
+    let path = key.to_path()?;
+    for host in &world.hosts {
+        let wall_ms = host.clock.wall_ms(world.now);
+        let found = read::get(host.disk.durable(), &path, wall_ms).expect("memory can be read");
+        let shown = match found.map(|found| found.value) {
+            None => false,
+            Some(Value::Plain(plain)) => key.to_field().is_none() && plain == value,
+            Some(Value::Fields { base, fields }) => match key.to_field() {
+                None => base.as_ref() == Some(value),
+                Some(name) => fields.iter().any(|(field, held)| field == name && held == value),
+            },
+        };
+        if shown {
+            let held = entry(host.disk.durable(), key);
+            return Some(format!("node-{} shows {} at {key:?}", host.index, brief(held.as_ref())));
+        }
+    }
+    None
 }

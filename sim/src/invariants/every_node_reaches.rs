@@ -7,11 +7,15 @@ use folkmoot_core::id::NodeId;
 use folkmoot_core::request::{MeshRequest, MeshStatus, Reply, Request};
 use std::collections::{BTreeMap, VecDeque};
 
+/// How long the answer to a ping may take, in milliseconds.
+const ANSWER_MS_MAX: u64 = 20_000;
+
 /// Routes are true and pings are answered.
 #[derive(Default)]
 pub struct EveryNodeReaches {
     survey: Survey,
     pings: Vec<(usize, usize, u64)>,
+    pinged_ms: u64,
 }
 
 impl Invariant for EveryNodeReaches {
@@ -34,6 +38,10 @@ impl Invariant for EveryNodeReaches {
             self.ping_all(world);
             return Verdict::NotYet("no ping has been answered".to_owned());
         }
+        let answered = |(_, _, id): &(usize, usize, u64)| world.clients.answers.contains_key(id);
+        if !self.pings.iter().all(answered) && world.now < self.pinged_ms + ANSWER_MS_MAX {
+            return Verdict::NotYet("not all pings are answered".to_owned());
+        }
         let verdict = self.judge(world);
         if verdict != Verdict::Holds {
             self.pings.clear(); // the links may have changed: everything is looked at again
@@ -45,6 +53,7 @@ impl Invariant for EveryNodeReaches {
 impl EveryNodeReaches {
     fn ping_all(&mut self, world: &mut World) {
         let nodes = world.hosts.len();
+        self.pinged_ms = world.now;
         for from in 0..nodes {
             for to in (0..nodes).filter(|to| *to != from) {
                 let ping = MeshRequest::Ping(world.hosts[to].id);

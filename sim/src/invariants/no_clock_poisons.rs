@@ -2,7 +2,7 @@
 //! everywhere, whatever was stamped before.
 
 use super::{Invariant, Verdict};
-use crate::oracle::{Outcome, WriteId, entry};
+use crate::oracle::{Outcome, WriteId, brief, entry};
 use crate::world::World;
 use folkmoot_core::data::EntryKey;
 use folkmoot_core::id::Path;
@@ -48,8 +48,9 @@ impl Invariant for NoClockPoisons {
                 if held.as_ref().and_then(|held| held.value.as_ref()) != Some(&value) {
                     let (here, version) = (host.index, world.oracle.ops[id].version(0));
                     return Verdict::NotYet(format!(
-                        "node-{here} holds {held:?} at {path}, not {value:?} of node-{node}, \
-                         version {version:?}"
+                        "node-{here} holds {} at {path}, not write {id}.0 of node-{node}, \
+                         version {version:?}",
+                        brief(held.as_ref())
                     ));
                 }
             }

@@ -30,7 +30,9 @@ impl Invariant for SpreadIsCheap {
 
     fn check(&mut self, world: &mut World) -> Verdict {
         if self.before.is_none() {
-            self.before = self.survey.poll(world).map(|statuses| copies(&statuses));
+            if let Some(statuses) = self.survey.poll(world) {
+                (self.before, self.survey) = (Some(copies(&statuses)), Survey::default());
+            }
             return Verdict::NotYet("nothing is written".to_owned());
         }
         if (self.writes.len() as u64) < WRITES {

@@ -31,12 +31,12 @@ impl Survey {
         Some(ids.into_iter().map(status).collect())
     }
 
-    /// The answers if they are there; asks if nothing was asked.
+    /// The answers if they are there, and asks anew.
     pub fn poll(&mut self, world: &mut World) -> Option<Vec<MeshStatus>> {
+        let answers = self.take(world);
         if self.asked.is_empty() {
             self.ask(world);
-            return None;
         }
-        self.take(world)
+        answers
     }
 }

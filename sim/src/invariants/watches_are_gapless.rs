@@ -2,7 +2,7 @@
 //! also when it resumed by its token after its node crashed.
 
 use super::{Invariant, Verdict};
-use crate::oracle::entries;
+use crate::oracle::{brief, entries};
 use crate::watcher::Watcher;
 use crate::world::World;
 use folkmoot_core::data::{Entry, EntryKey};
@@ -43,11 +43,14 @@ fn compare(world: &World, watcher: &Watcher) -> Result<(), String> {
     let (told, held) = (live(&watcher.view), live(&entries(host.disk.durable())));
     for (key, entry) in &held {
         if told.get(key) != Some(entry) {
-            return Err(format!("{key:?} is {entry:?}, but it was told {:?}", told.get(key)));
+            let (held, told) = (brief(Some(entry)), brief(told.get(key)));
+            return Err(format!("{key:?} is {held}, but it was told {told}"));
         }
     }
     match told.iter().find(|(key, _)| !held.contains_key(*key)) {
-        Some((key, entry)) => Err(format!("{key:?} is gone, but it was told {entry:?}")),
+        Some((key, entry)) => {
+            Err(format!("{key:?} is gone, but it was told {}", brief(Some(entry))))
+        }
         None => Ok(()),
     }
 }
