@@ -16,7 +16,7 @@ const WRITES: u64 = 20;
 pub struct SpreadIsCheap {
     survey: Survey,
     before: Option<u64>,
-    writes: Vec<u64>,
+    writes: Vec<(usize, u64)>,
 }
 
 impl Invariant for SpreadIsCheap {
@@ -37,9 +37,13 @@ impl Invariant for SpreadIsCheap {
         }
         if (self.writes.len() as u64) < WRITES {
             let node = world.rng.below(world.hosts.len() as u64) as usize;
-            let path = Path::new(format!("last/rest{}", self.writes.len())).expect("a sound path");
-            self.writes.push(world.put(node, &path));
+            self.writes.push((node, world.put(node, &path(self.writes.len()))));
             return Verdict::NotYet("not all is written".to_owned());
+        }
+        for (number, (node, op)) in self.writes.iter_mut().enumerate() {
+            if matches!(world.oracle.ops[op].outcome, Outcome::Refused(_)) {
+                *op = world.put(*node, &path(number)); // its clock was off until now
+            }
         }
         if let Some(missing) = self.missing(world) {
             return Verdict::NotYet(missing);
@@ -58,11 +62,11 @@ impl Invariant for SpreadIsCheap {
 
 impl SpreadIsCheap {
     fn missing(&self, world: &World) -> Option<String> {
-        for (number, op) in self.writes.iter().enumerate() {
+        for (number, (_, op)) in self.writes.iter().enumerate() {
             if !matches!(world.oracle.ops[op].outcome, Outcome::Done(..)) {
                 return Some(format!("write {op} got {:?}", world.oracle.ops[op].outcome));
             }
-            let path = Path::new(format!("last/rest{number}")).expect("a sound path");
+            let path = path(number);
             let value = WriteId { op: *op, index: 0 }.to_value(0);
             for host in &world.hosts {
                 let held = entry(host.disk.durable(), &EntryKey::path(&path));
@@ -73,6 +77,10 @@ impl SpreadIsCheap {
         }
         None
     }
+}
+
+fn path(number: usize) -> Path {
+    Path::new(format!("last/rest{number}")).expect("a sound path")
 }
 
 fn copies(statuses: &[MeshStatus]) -> u64 {
