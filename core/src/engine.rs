@@ -256,6 +256,7 @@ impl Engine {
                 if clocks_agree {
                     self.data.restamp(&mut ctx);
                 }
+                self.data.note_reachable(&mut ctx, self.mesh.reachable());
                 self.data.on_tick(&mut ctx);
             }
         }

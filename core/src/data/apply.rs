@@ -20,7 +20,9 @@ pub(super) enum Source {
     /// Spread to all: the neighbors get it the same way.
     Spread,
     /// Pulled from a neighbor: the other neighbors learn of it by summaries.
-    Pulled(NodeId),
+    Pulled,
+    /// Pulled while this node renews itself: the neighbor is right, however old the entry.
+    Renewed,
 }
 
 /// System facts: who belongs to the network, and who was removed.
@@ -76,7 +78,7 @@ impl Data {
         self.index.set(hash, Some(slot));
         ctx.batch.put(ENTRIES.key(key.as_bytes()), entry.to_bytes());
         self.number += 1;
-        if let Source::Pulled(_) = source {
+        if let Source::Pulled | Source::Renewed = source {
             self.pulled = self.number;
         }
         self.logged.push(key.clone());
@@ -103,7 +105,8 @@ impl Data {
         source: Source,
     ) -> bool {
         let Some(old) = old else {
-            return source == Source::Local || !self.is_stale(ctx, entry);
+            let trusted = matches!(source, Source::Local | Source::Renewed);
+            return trusted || !self.is_ghost(ctx, entry);
         };
         let old_version = self.index.version(&old);
         let from_the_future = ctx.clock.is_future(old_version.stamp, ctx.now.wall_ms);
@@ -121,11 +124,11 @@ impl Data {
 
     /// Whether an entry that is not known here is older than what this node has collected: then
     /// it may be the ghost of something deleted.
-    fn is_stale(&self, ctx: &mut Ctx, entry: &Entry) -> bool {
+    fn is_ghost(&self, ctx: &mut Ctx, entry: &Entry) -> bool {
         let grace = ctx.limits.tombstone_grace_ms;
         let long_dead =
             entry.dead_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
-        let ghost = entry.version.stamp.ms() <= self.horizon_ms;
+        let ghost = entry.version.stamp.ms() <= self.horizon.ms;
         ctx.stats.stale_refused += u64::from(ghost || long_dead);
         ghost || long_dead
     }
@@ -179,6 +182,16 @@ impl Data {
                 self.graveyard.remove(&(end, key.clone()));
                 self.expiring.remove(&(end, key.clone()));
             }
+        }
+    }
+
+    /// Removes an entry without a trace.
+    pub(super) fn forget(&mut self, ctx: &mut Ctx, key: &EntryKey) {
+        let hash = self.index.hash(key.as_bytes());
+        if let Some(old) = self.index.get(hash) {
+            self.unschedule(ctx, key, &old);
+            self.index.set(hash, None);
+            ctx.batch.delete(ENTRIES.key(key.as_bytes()));
         }
     }
 

@@ -3,7 +3,8 @@
 //! Expiry is no new write: the instant is in the entry and all nodes see it alike. Who collects a
 //! tombstone remembers its stamp (the horizon), so that nothing older and unknown comes back.
 
-use super::{Data, Entry, EntryKey, FLOOR, HORIZON};
+use super::renew::Horizon;
+use super::{Data, Entry, EntryKey, FLOOR};
 use crate::ctx::Ctx;
 use crate::limits::SLICE_ENTRIES_MAX;
 use crate::store::space::{ENTRIES, LOG, META};
@@ -13,6 +14,8 @@ use crate::time::Time;
 const COLLECT_MS: u64 = 60_000;
 /// How long after an expiry is noticed at the latest, in milliseconds: the wall clock may jump.
 const EXPIRY_CHECK_MS: u64 = 1_000;
+/// A delete that no other member has seen yet is kept for so many times the grace on top.
+const UNSEEN_GRACES: u64 = 9;
 /// Chunks of the log that one step removes.
 const PRUNE_CHUNKS_MAX: usize = 64;
 
@@ -49,21 +52,25 @@ impl Data {
     fn collect(&mut self, ctx: &mut Ctx) {
         let grace = ctx.limits.tombstone_grace_ms;
         let Some(before) = ctx.now.wall_ms.checked_sub(grace) else { return };
-        let horizon = self.horizon_ms;
+        let unseen_before = before.saturating_sub(UNSEEN_GRACES * grace);
+        let mut horizon = self.horizon;
         for _ in 0..SLICE_ENTRIES_MAX {
             let is_due = |(since, _): &&(u64, EntryKey)| *since <= before;
-            let Some((_, key)) = self.graveyard.first().filter(is_due).cloned() else { break };
+            let Some((since, key)) = self.graveyard.first().filter(is_due).cloned() else { break };
+            if !self.renewal.has_been_seen(since) && since > unseen_before {
+                break;
+            }
             self.graveyard.pop_first();
             let hash = self.index.hash(key.as_bytes());
             let Some(slot) = self.index.get(hash) else { continue };
-            self.horizon_ms = self.horizon_ms.max(slot.stamp.ms());
+            if slot.stamp.ms() > horizon.ms {
+                horizon = Horizon { ms: slot.stamp.ms(), node: self.own };
+            }
             self.index.set(hash, None);
             ctx.batch.delete(ENTRIES.key(key.as_bytes()));
             ctx.stats.collected += 1;
         }
-        if self.horizon_ms != horizon {
-            ctx.batch.put(META.key(HORIZON), self.horizon_ms.to_be_bytes().to_vec());
-        }
+        self.set_horizon(ctx, horizon);
     }
 
     /// Cuts the tail of the change log where it is longer than its limit.

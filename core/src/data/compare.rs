@@ -72,6 +72,9 @@ impl Data {
     }
 
     fn on_groups(&mut self, ctx: &mut Ctx, from: NodeId, number: u64, theirs: &[u64]) {
+        if self.may_not_serve() {
+            return;
+        }
         let marks = ctx.marked.take().map_or_else(Marks::new, |marked| marked.marks);
         let own_goes_on = self.own < from;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
@@ -205,7 +208,7 @@ impl Data {
     }
 
     fn on_found(&mut self, ctx: &mut Ctx, from: NodeId, done: bool, entries: Entries) {
-        self.apply_all(ctx, entries, Source::Pulled(from));
+        self.apply_all(ctx, entries, Source::Pulled);
         let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         let State::Narrowed { store, number, marks, more, since } = &mut neighbor.compare else {

@@ -1,6 +1,7 @@
 //! What nodes say to each other about shared data.
 
 use super::entry::{Entry, EntryKey, KEY_BYTES_MAX};
+use super::renew::{Horizon, Judgement};
 use crate::id::{NodeId, StoreId};
 use crate::limits::{MESSAGE_BYTES_MAX, NODES_MAX};
 use crate::replica::index::{BUCKETS, GROUP_BUCKETS, GROUPS};
@@ -21,8 +22,12 @@ pub(crate) struct Summary {
     pub(crate) floor: u64,
     /// Its newest change that did not come by spreading.
     pub(crate) pulled: u64,
-    /// Its newest collected tombstone, in Unix milliseconds.
-    pub(crate) horizon_ms: u64,
+    /// Its newest collected tombstone.
+    pub(crate) horizon: Horizon,
+    /// Whether it is stale towards the receiver.
+    pub(crate) judgement: Judgement,
+    /// How many nodes are on its side.
+    pub(crate) members: u64,
     pub(crate) count: u64,
     pub(crate) sum: [u8; 32],
     /// Whether it wants a summary in return.
@@ -109,16 +114,14 @@ impl Message {
             Message::Summary(summary) => {
                 out.put_u8(SUMMARY);
                 out.put_slice(&summary.store.0);
-                let numbers = [
-                    summary.number,
-                    summary.floor,
-                    summary.pulled,
-                    summary.horizon_ms,
-                    summary.count,
-                ];
+                let numbers =
+                    [summary.number, summary.floor, summary.pulled, summary.count, summary.members];
                 numbers.into_iter().for_each(|number| put_varint(&mut out, number));
                 out.put_slice(&summary.sum);
                 out.put_u8(u8::from(summary.answer));
+                out.put_u8(summary.judgement as u8);
+                put_varint(&mut out, summary.horizon.ms);
+                out.put_slice(&summary.horizon.node.0);
             }
             Message::Pull(from) => {
                 out.put_u8(PULL);
@@ -184,10 +187,16 @@ impl Message {
                 number: reader.varint()?,
                 floor: reader.varint()?,
                 pulled: reader.varint()?,
-                horizon_ms: reader.varint()?,
                 count: reader.varint()?,
+                members: reader.varint()?,
                 sum: reader.array()?,
                 answer: reader.u8()? != 0,
+                judgement: match reader.u8()? {
+                    0 => Judgement::Unknown,
+                    1 => Judgement::Fresh,
+                    _ => Judgement::Stale,
+                },
+                horizon: Horizon { ms: reader.varint()?, node: NodeId(reader.array()?) },
             }),
             PULL => Message::Pull(read_from(reader)?),
             PRUNED => Message::Pruned,

@@ -14,6 +14,7 @@ mod compare;
 mod entry;
 mod message;
 pub mod read;
+mod renew;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ pub(crate) const STORE_ID: &[u8] = b"store";
 pub(crate) const NUMBER: &[u8] = b"number";
 /// Key of the number up to which the change log is pruned, in [`META`].
 pub(crate) const FLOOR: &[u8] = b"floor";
-/// Key of the newest stamp of a collected tombstone, in [`META`].
+/// Key of the newest collected tombstone's stamp and collector, in [`META`].
 const HORIZON: &[u8] = b"horizon";
 
 /// The state of shared data at this node.
@@ -58,9 +59,9 @@ pub(crate) struct Data {
     floor: u64,
     /// The newest change that did not come by spreading: neighbors must pull up to there.
     pulled: u64,
-    /// The newest collected tombstone's stamp, in Unix milliseconds; nothing unknown and older is
-    /// taken from others.
-    horizon_ms: u64,
+    /// Nothing that is unknown and older is taken from others.
+    horizon: renew::Horizon,
+    renewal: renew::Renewal,
     histories: Vec<(Path, usize)>,
     /// Whether any path has fields.
     has_fields: bool,
@@ -111,7 +112,8 @@ impl Data {
             number,
             floor: read_number(ctx, FLOOR),
             pulled: number,
-            horizon_ms: read_number(ctx, HORIZON),
+            horizon: Data::open_horizon(ctx, config.own),
+            renewal: renew::Renewal::open(ctx),
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
             interest: Interest::default(),

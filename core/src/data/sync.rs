@@ -6,8 +6,8 @@
 //! pulled, or, where the log does not help, everything (this node has next to nothing) or what a
 //! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
 
-use super::apply::Source;
 use super::message::{Entries, From, Message, Summary};
+use super::renew::Judgement;
 use super::{Data, Entry, EntryKey, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
@@ -48,6 +48,8 @@ pub(super) struct Neighbor {
     pub(super) unequal_since: Option<Time>,
     compare_at: Time,
     pub(super) compare: super::compare::State,
+    /// Whether this node is stale towards it.
+    pub(super) judgement: Judgement,
 }
 
 /// A pull that waits for a page.
@@ -123,12 +125,14 @@ impl Data {
                     unequal_since: None,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
+                    judgement: Judgement::Unknown,
                 };
                 self.sync.neighbors.insert(node, neighbor);
                 self.send_summary(ctx, node, false);
             }
             NeighborChange::Down => {
                 self.save_reached(ctx, node);
+                self.abandon_renewal(node);
                 self.sync.neighbors.remove(&node);
                 self.sync.jobs.retain(|job| job.to != node);
                 if self.sync.pull.as_ref().is_some_and(|pull| pull.node == node) {
@@ -145,7 +149,9 @@ impl Data {
             number: self.number,
             floor: self.floor,
             pulled: self.pulled,
-            horizon_ms: self.horizon_ms,
+            horizon: self.horizon,
+            judgement: self.sync.neighbors.get(&node).map_or(Judgement::Unknown, |n| n.judgement),
+            members: self.renewal.members(),
             count: self.index.count(),
             sum: self.index.total().to_bytes(),
             answer,
@@ -190,6 +196,10 @@ impl Data {
         } else {
             neighbor.unequal_since.get_or_insert(ctx.now.time);
         }
+        if self.judge(ctx, from, summary, equal) {
+            return;
+        }
+        let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         // What was spread is here too, what was not was pulled before: then all is here.
         let all_here = equal || (covered && reached.is_some_and(|at| at >= summary.pulled));
         neighbor.in_sync = all_here || reached == Some(summary.number);
@@ -232,7 +242,7 @@ impl Data {
         }
     }
 
-    fn start_pull(&mut self, ctx: &mut Ctx, node: NodeId, from: From, store: StoreId) {
+    pub(super) fn start_pull(&mut self, ctx: &mut Ctx, node: NodeId, from: From, store: StoreId) {
         let number = if let From::Number(number) = from { Some(number) } else { None };
         self.reach(node, number.map(|number| Reached { store, number }));
         self.sync.pull = Some(Pull { node, heard: ctx.now.time, target: None });
@@ -268,7 +278,8 @@ impl Data {
         {
             pull.target = Some((number, marked.marks));
         }
-        self.apply_all(ctx, entries, Source::Pulled(from));
+        let source = self.note_received(from, &entries);
+        self.apply_all(ctx, entries, source);
         let store = self.sync.known_store(from);
         if !whole {
             self.reach(from, Some(Reached { store, number }));
@@ -281,6 +292,7 @@ impl Data {
             self.reach(from, Some(Reached { store, number }));
             ctx.facts.push(Fact::CaughtUp(marks));
         }
+        self.finish_renewal(ctx, from);
         self.save_reached(ctx, from);
         self.end_pull(ctx);
     }
@@ -294,8 +306,17 @@ impl Data {
         }
     }
 
+    /// Whether this node is stale towards some neighbor: what it holds may have been deleted.
+    pub(super) fn may_not_serve(&self) -> bool {
+        let stale = |neighbor: &Neighbor| neighbor.judgement == Judgement::Stale;
+        self.renewal.is_under_way() || self.sync.neighbors.values().any(stale)
+    }
+
     /// Answers a pull with one page.
     fn on_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
+        if self.may_not_serve() {
+            return; // the other asks again
+        }
         let page = match position {
             From::Number(number) => self.page_of_changes(ctx, number),
             From::Key(key) => Some(self.page_of_all(ctx, &key)),
@@ -387,7 +408,9 @@ impl Data {
 
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
-        if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
+        let late = |pull: &&Pull| now - pull.heard >= ANSWER_MS_MAX;
+        if let Some(node) = self.sync.pull.as_ref().filter(late).map(|pull| pull.node) {
+            self.abandon_renewal(node);
             self.end_pull(ctx);
         }
         let due: Vec<NodeId> = {

@@ -429,3 +429,37 @@ fn a_full_mesh_of_ten_gets_each_put_about_once() {
 fn copies(stats: &crate::stats::Stats) -> u64 {
     stats.pushed + stats.caught_up
 }
+
+fn away_for_longer_than_the_grace(world: &mut World) {
+    // Only the wall clock moves, so that the links see no silence.
+    world.now.wall_ms += 40 * 24 * 3_600_000;
+    world.run(120_000);
+}
+
+#[test]
+fn what_was_deleted_does_not_return_with_a_node_that_was_away_for_longer_than_the_grace() {
+    let mut world = chain(3);
+    for at in ["dead", "kept", "gone"] {
+        world.put(0, at, "1");
+    }
+    world.run(30_000);
+    world.cut(1, 2);
+    world.run(15_000);
+    world.write(0, Write::delete(path("dead")));
+    world.put(2, "mine", "new");
+    world.write(2, Write::delete(path("gone")));
+    world.run(15_000);
+    away_for_longer_than_the_grace(&mut world);
+    assert_eq!(world.status(0).tombstones, 0, "collected: its neighbor has seen it");
+    assert_eq!(world.status(2).tombstones, 1, "kept: nobody has seen it yet");
+    world.link(1, 2);
+    world.run(30_000);
+    for at in 0..3 {
+        assert_eq!(world.get(at, "dead"), None, "node {at}");
+        assert_eq!(world.get(at, "gone"), None, "node {at}");
+        assert_eq!(world.get(at, "kept").as_deref(), Some("1"), "node {at}");
+        assert_eq!(world.get(at, "mine").as_deref(), Some("new"), "node {at}");
+    }
+    world.run(150_000); // until all have collected what came late
+    world.assert_same();
+}

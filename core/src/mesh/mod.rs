@@ -238,6 +238,11 @@ impl Mesh {
         self.update_routes(ctx.now.time);
     }
 
+    /// The nodes that can be reached.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = NodeId> {
+        self.routes.reachable()
+    }
+
     // Saying something
 
     /// Packs a message for a link.
