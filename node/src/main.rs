@@ -1,1 +1,8 @@
-fn main() {}
+//! The `folkmoot` program: the command line over the library.
+
+mod cli;
+mod config;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,171 @@
+//! `serve` and `join`: run a node until it is told to end.
+
+use super::NodeSettings;
+use super::banner::Banner;
+use super::failure::{Exit, Failure};
+use super::joined;
+use super::out::Out;
+use crate::config::Config;
+use clap::Args;
+use folkmoot::network::Invite;
+use folkmoot::{Builder, Durability, Error, Node};
+use folkmoot_core::limits::Limits;
+use serde_json::json;
+use std::future::Future;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  folkmoot serve
+  folkmoot serve --listen 0.0.0.0:3655 --peer http://192.0.2.7:3655
+  FOLKMOOT_DATA_DIR=/srv/folkmoot folkmoot serve
+
+Prints one line `ready http://ADDR` when it accepts requests. Ends cleanly on SIGTERM and SIGINT.
+Numbers that are seldom changed are listed by --help, not by -h.")]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) settings: NodeSettings,
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  folkmoot join folkmoot-invite:...
+  folkmoot join folkmoot-invite:... --listen 127.0.0.1:3656 --data-dir /tmp/second   on the same machine
+
+It is remembered: afterwards `folkmoot serve` is enough. `folkmoot invite` prints the line.")]
+pub(crate) struct JoinArgs {
+    /// The line that `folkmoot invite` printed
+    #[arg(env = crate::config::INVITE_ENV, hide_env_values = true)]
+    invite: Invite,
+    #[command(flatten)]
+    pub(crate) settings: NodeSettings,
+}
+
+/// Runs `serve`.
+pub(crate) fn serve(config: Config, out: Out) -> Result<(), Failure> {
+    start_log(&config);
+    block_on(run(config, out))
+}
+
+/// Runs `join`.
+pub(crate) fn join(config: Config, args: &JoinArgs, out: Out) -> Result<(), Failure> {
+    start_log(&config);
+    joined::join(&config.data_dir()?, &args.invite)?;
+    block_on(run(config, out))
+}
+
+async fn run(mut config: Config, out: Out) -> Result<(), Failure> {
+    // Before anything is printed: a signal that comes early must not be lost.
+    let ended = end_signal()?;
+    config.add_joined(joined::peers(&config.data_dir()?)?);
+    let node = builder(&config)?.start().await.map_err(failure)?;
+    let url = node.url();
+    if out.json {
+        out.line(json!({ "event": "ready", "url": url, "node": node.id().to_string() }))?;
+    } else {
+        out.line(Banner::new(&config, &node))?;
+        out.line(format_args!("ready {url}"))?;
+    }
+    ended.await;
+    node.close().await;
+    Ok(())
+}
+
+/// A node as the configuration wants it.
+pub(crate) fn builder(config: &Config) -> Result<Builder, Failure> {
+    let number = |name| config.number(name);
+    let limits = Limits {
+        drift_ms_max: number("drift_ms_max"),
+        tombstone_grace_ms: number("tombstone_grace_ms"),
+        log_changes_max: number("log_changes_max"),
+        ping_ms: number("ping_ms"),
+        dead_ms: number("dead_ms"),
+        redial_ms_min: number("redial_ms_min"),
+        redial_ms_max: number("redial_ms_max"),
+        compare_ms: number("compare_ms"),
+        ..Limits::default()
+    };
+    let os = config.text("durability") == Some("os");
+    let mut builder = Node::builder()
+        .listen(config.text("listen").expect("the address has a default"))
+        .data_dir(config.data_dir()?)
+        .peers(config.list("peers"))
+        .open_clients(config.switch("open_clients"))
+        .durability(if os { Durability::Os } else { Durability::Sync })
+        .limits(limits);
+    if let Some(secret) = config.text("secret") {
+        builder = builder.secret(secret);
+    }
+    for address in config.list("addresses") {
+        builder = builder.advertise(address);
+    }
+    for (prefix, versions) in config.counts("histories") {
+        builder = builder.history(prefix, versions);
+    }
+    Ok(builder)
+}
+
+/// Why a node did not start, in the words of somebody who typed a command.
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::Setting(_) | Error::Identity(_) => Failure::new(Exit::Config, error),
+        Error::Listen { address, source } => {
+            let mut other = address;
+            other.set_port(address.port().checked_add(1).unwrap_or(0));
+            Failure::new(Exit::InUse, format!("cannot listen on {address}"))
+                .why(source)
+                .hint(format!("stop what has it, or take another address: --listen {other}"))
+        }
+        Error::InUse(dir) => Failure::new(Exit::InUse, format!("{} is in use", dir.display()))
+            .why("another node runs on this data directory")
+            .hint("stop that one, or take another directory: --data-dir DIR"),
+        Error::DataDir { path, source } => {
+            Failure::new(Exit::InUse, format!("cannot use {}", path.display()))
+                .why(source)
+                .hint("make it writable for this user, or take another: --data-dir DIR")
+        }
+        other => Failure::new(Exit::InUse, other),
+    }
+}
+
+/// Lets the node's log go to standard error.
+pub(crate) fn start_log(config: &Config) {
+    let level: LevelFilter =
+        config.text("log").and_then(|text| text.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    if config.text("log_format") == Some("json") {
+        log.json().init();
+    } else {
+        log.with_target(false).init();
+    }
+}
+
+/// Runs a future to its end, on all cores.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::new(Exit::Failed, "cannot start threads")
+            .why(error)
+            .hint("raise the limits of this user: ulimit -u, ulimit -n")
+    })?;
+    runtime.block_on(future)
+}
+
+/// Comes when the process is told to end; a second signal ends it at once.
+pub(crate) fn end_signal() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let hear = |kind| {
+        signal(kind)
+            .map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").why(error))
+    };
+    let (mut term, mut int) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
+        tokio::spawn(async move {
+            tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
+            std::process::exit(130);
+        });
+    })
+}

@@ -1,0 +1,144 @@
+//! `data watch`: a snapshot, then every change, without a gap, also over a lost connection.
+
+use super::client::{Client, encode};
+use super::failure::{Exit, Failure};
+use super::out::Out;
+use clap::Args;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+/// First pause before the node is asked again; it doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Bytes of one event: a value of 256 KiB with what escaping adds, and some.
+const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Arguments of `data watch`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  folkmoot data watch users
+  folkmoot data watch --json | jq .path
+
+After a lost connection the watch goes on where it stopped. If the node no longer knows what was
+missed it says `reset` and begins with a new snapshot.")]
+pub(crate) struct WatchArgs {
+    /// A path; all paths without it
+    #[arg(default_value = "")]
+    prefix: String,
+    /// End after this many lines
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+/// One server-sent event.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Event {
+    kind: String,
+    data: String,
+    id: Option<String>,
+}
+
+/// Runs `data watch`.
+pub(crate) fn run(client: &Client, args: &WatchArgs, out: Out) -> Result<(), Failure> {
+    let target = format!("/v1/watch?prefix={}", encode(&args.prefix, false));
+    let mut token: Option<String> = None;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut pause = PAUSE_MIN;
+    let mut linked_once = false;
+    loop {
+        let headers: Vec<_> = token.iter().map(|id| ("last-event-id", id.as_str())).collect();
+        match client.open(&target, &headers) {
+            Ok(body) => {
+                linked_once = true;
+                let mut lines = BufReader::new(body);
+                while let Ok(Some(event)) = next_event(&mut lines) {
+                    pause = PAUSE_MIN;
+                    token = event.id.clone().or(token);
+                    if let Some(line) = to_line(&event, out.json) {
+                        out.line(line)?;
+                        left -= 1;
+                        if left == 0 {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            Err(failure) if linked_once && failure.exit == Exit::Unreachable => {}
+            Err(failure) => return Err(failure),
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Reads up to the end of one event; `None` at the end of the stream.
+fn next_event(lines: &mut impl BufRead) -> std::io::Result<Option<Event>> {
+    let mut event = Event::default();
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let text = line.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            if event == Event::default() {
+                continue;
+            }
+            return Ok(Some(event));
+        }
+        let (field, value) = text.split_once(':').unwrap_or((text, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => event.kind = value.to_string(),
+            "id" => event.id = Some(value.to_string()),
+            "data" => {
+                if !event.data.is_empty() {
+                    event.data.push('\n');
+                }
+                event.data += value;
+            }
+            _ => {}
+        }
+        if event.data.len() > EVENT_BYTES_MAX {
+            return Err(std::io::Error::other("an event is too large"));
+        }
+    }
+}
+
+/// What is printed of an event; nothing of those that only carry a token.
+fn to_line(event: &Event, json: bool) -> Option<String> {
+    let data: Value = serde_json::from_str(&event.data).ok()?;
+    match event.kind.as_str() {
+        "reset" if json => Some("{\"reset\":true}".to_string()),
+        "reset" => Some("reset".to_string()),
+        _ => {
+            data.get("path")?;
+            if json {
+                return Some(event.data.clone());
+            }
+            let path = data["path"].as_str()?;
+            Some(match data.get("value") {
+                Some(value) if data["deleted"] != true => format!("{path}\t{value}"),
+                _ => format!("{path}\t(deleted)"),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_the_standard_says() {
+        let text = ": hello\n\nevent: put\nid: 7\ndata: {\"path\":\"a\",\ndata: \"value\":1}\n\n";
+        let mut lines = text.as_bytes();
+        let event = next_event(&mut lines).unwrap().unwrap();
+        assert_eq!((event.kind.as_str(), event.id.as_deref()), ("put", Some("7")));
+        assert_eq!(to_line(&event, false).unwrap(), "a\t1");
+        assert_eq!(next_event(&mut lines).unwrap(), None);
+    }
+}
