@@ -12,7 +12,7 @@ use crate::request::*;
 use crate::store::MemoryStore;
 use crate::time::{Now, Time};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 struct Toy(NodeId);
 
@@ -46,12 +46,14 @@ struct World {
     links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     now: Now,
     next: u64,
+    /// How many messages in a row led to the last change of any store.
+    depth: u64,
 }
 
 impl World {
     fn new(count: usize) -> World {
         let now = Now { time: Time(1), wall_ms: 1_000_000_000 };
-        let mut world = World { nodes: Vec::new(), links: BTreeMap::new(), now, next: 1 };
+        let mut world = World { nodes: Vec::new(), links: BTreeMap::new(), now, next: 1, depth: 0 };
         for n in 0..count {
             let config = EngineConfig {
                 identity: Box::new(Toy(NodeId([n as u8 + 1; 32]))),
@@ -78,11 +80,13 @@ impl World {
         self.links.insert((a, at_a), (b, at_b));
         self.links.insert((b, at_b), (a, at_a));
         let wall_ms = self.now.wall_ms;
+        let mut ups = Vec::new();
         for (own, link, other) in [(a, at_a, b), (b, at_b, a)] {
             let node = self.nodes[other].engine.node();
             let dialled = (own == a).then(|| "http://peer".to_owned());
-            self.input(own, Input::LinkUp { link, node, boot: 1, wall_ms, dialled });
+            ups.push((own, Input::LinkUp { link, node, boot: 1, wall_ms, dialled }));
         }
+        self.inputs(ups);
     }
 
     fn cut(&mut self, a: usize, b: usize) {
@@ -96,25 +100,35 @@ impl World {
     }
 
     fn input(&mut self, at: usize, input: Input) {
-        let mut queue = std::collections::VecDeque::from([(at, input)]);
-        while let Some((at, input)) = queue.pop_front() {
+        self.inputs(vec![(at, input)]);
+    }
+
+    fn inputs(&mut self, inputs: Vec<(usize, Input)>) {
+        let mut queue: VecDeque<_> = inputs.into_iter().map(|(at, input)| (at, input, 0)).collect();
+        while let Some((at, input, depth)) = queue.pop_front() {
             let node = &mut self.nodes[at];
             let mut step = Step::default();
             node.engine.handle(self.now, input, &node.store, &mut step);
             node.engine.finish(self.now, &node.store, &mut step);
+            if !step.batch.is_empty() {
+                self.depth = depth;
+            }
             node.store.apply(&step.batch);
+            if node.engine.next_tick() == Some(Time(0)) {
+                queue.push_front((at, Input::Tick, depth));
+            }
             for output in step.at_once.into_iter().chain(step.outputs) {
                 match output {
                     Output::Send(link, frame) => {
                         if let Some((to, link)) = self.links.get(&(at, link)) {
-                            queue.push_back((*to, Input::Frame(*link, frame)));
+                            queue.push_back((*to, Input::Frame(*link, frame), depth + 1));
                         }
                     }
                     Output::Close(link, why) => {
                         assert!(!why.contains("malformed"), "{why}");
                         if let Some((to, far)) = self.links.remove(&(at, link)) {
                             self.links.remove(&(to, far));
-                            queue.push_back((to, Input::LinkDown(far)));
+                            queue.push_back((to, Input::LinkDown(far), depth));
                         }
                     }
                     Output::Reply(_, request, reply) => node.replies.push((request, reply)),
@@ -178,6 +192,21 @@ impl World {
             Reply::Mesh(status) => *status,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Links nodes 0 and 1: bytes of data messages until they agree, and how many messages in a
+    /// row that took.
+    fn cost_of_meeting(&mut self) -> (u64, u64) {
+        let bytes = |world: &mut World| -> u64 {
+            (0..2).map(|at| world.status(at).stats.repair_bytes).sum()
+        };
+        let before = bytes(self);
+        self.depth = 0;
+        self.link(0, 1);
+        let spent = bytes(self) - before;
+        let depth = self.depth;
+        self.run(3_000);
+        (spent, depth)
     }
 
     fn assert_same(&mut self) {
@@ -246,44 +275,62 @@ fn a_late_joiner_and_a_node_that_was_away_catch_up() {
     assert!(cost < 20_000, "catching up with 100 entries cost {cost} bytes");
 }
 
+/// As if two nodes met for the first time: what they know of each other is lost.
+fn forget_each_other(world: &mut World) {
+    use crate::store::Store;
+    for at in 0..2 {
+        let node = &mut world.nodes[at];
+        let mut batch = crate::store::Batch::default();
+        let forget = &mut |key: &[u8], _: &[u8]| {
+            batch.delete(key.to_vec());
+            true
+        };
+        node.store.scan(b"ma", b"mb", forget).unwrap();
+        node.store.apply(&batch);
+        node.engine = reopen(&node.store, at, world.now);
+    }
+}
+
+/// `FOLKMOOT_COMPARE_ENTRIES` makes the sets larger than a test needs.
 #[test]
-fn two_sets_that_never_met_are_joined_by_what_differs() {
+fn two_large_sets_are_joined_in_four_round_trips_and_128_kib_beside_what_is_missing() {
+    let entries = std::env::var("FOLKMOOT_COMPARE_ENTRIES");
+    let entries: usize = entries.map_or(5_000, |entries| entries.parse().unwrap());
     let mut world = World::new(2);
-    for n in 0..3_000 {
-        // The same entries on both sides, but for 10 each.
-        world.put(0, &format!("a/{n}"), "x");
+    for first in (0..entries).step_by(1_000) {
+        let write = |n| Write::put(path(&format!("a/{n}")), "x".repeat(100));
+        let writes = (first..entries.min(first + 1_000)).map(write).collect();
+        assert!(matches!(
+            world.ask(0, Request::Data(DataRequest::Write(writes))),
+            Reply::Written(_)
+        ));
     }
     world.link(0, 1);
     world.run(2_000);
-    world.cut(0, 1);
-    for n in 0..10 {
-        world.put(0, &format!("b/{n}"), "left");
-        world.put(1, &format!("c/{n}"), "right");
-    }
-    // As if they met for the first time: what they know of each other is lost.
-    for at in 0..2 {
-        let keys: Vec<Bytes> = {
-            let mut keys = Vec::new();
-            use crate::store::Store;
-            world.nodes[at]
-                .store
-                .scan(b"ma", b"mb", &mut |key, _| {
-                    keys.push(Bytes::copy_from_slice(key));
-                    true
-                })
-                .unwrap();
-            keys
-        };
-        let mut batch = crate::store::Batch::default();
-        keys.into_iter().for_each(|key| batch.delete(key));
-        world.nodes[at].store.apply(&batch);
-        world.nodes[at].engine = reopen(&world.nodes[at].store, at, world.now);
-    }
-    world.link(0, 1);
-    world.run(3_000);
     world.assert_same();
-    let cost: u64 = (0..2).map(|at| world.status(at).stats.repair_bytes).sum();
-    assert!(cost < 128 * 1024, "comparing cost {cost} bytes");
+    world.cut(0, 1);
+    let equal = world.cost_of_meeting();
+    assert!(equal.0 < 1024, "equal sets agree for {} bytes", equal.0);
+    world.cut(0, 1);
+    for n in 0..100 {
+        world.put(0, &format!("b/{n}"), &"y".repeat(100));
+    }
+    forget_each_other(&mut world);
+    let (bytes, depth) = world.cost_of_meeting();
+    world.assert_same();
+    let beside = bytes - 100 * (100 + 3);
+    println!("{entries} entries: {beside} bytes, {depth} messages in a row");
+    assert!(beside <= 128 * 1024, "comparing cost {beside} bytes");
+    assert!(depth <= 8, "{depth} messages in a row");
+    world.cut(0, 1);
+    for n in 0..100 {
+        world.put(0, &format!("c/{n}"), &"y".repeat(100));
+    }
+    let (bytes, _) = world.cost_of_meeting();
+    world.assert_same();
+    let beside = bytes - 100 * (100 + 3);
+    println!("through the change feed: {beside} bytes");
+    assert!(beside < 64 * 100, "the change feed cost {beside} bytes beside the entries");
 }
 
 fn reopen(store: &MemoryStore, at: usize, now: Now) -> Engine {
