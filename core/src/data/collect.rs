@@ -7,8 +7,10 @@ use super::renew::Horizon;
 use super::{Data, Entry, EntryKey, FLOOR};
 use crate::ctx::Ctx;
 use crate::limits::SLICE_ENTRIES_MAX;
+use crate::replica::Version;
 use crate::store::space::{ENTRIES, LOG, META};
 use crate::time::Time;
+use bytes::Bytes;
 
 /// How often dead entries are collected, at most, in milliseconds.
 const COLLECT_MS: u64 = 60_000;
@@ -66,11 +68,33 @@ impl Data {
             if slot.stamp.ms() > horizon.ms {
                 horizon = Horizon { ms: slot.stamp.ms(), node: self.own };
             }
+            if self.has_fields && key.to_field().is_none() {
+                let version = self.index.version(&slot);
+                self.forget_covered(ctx, &key, version);
+            }
             self.index.set(hash, None);
             ctx.batch.delete(ENTRIES.key(key.as_bytes()));
             ctx.stats.collected += 1;
         }
         self.set_horizon(ctx, horizon);
+    }
+
+    /// Removes the fields that an entry of the whole path has covered: without it they would be
+    /// seen again.
+    fn forget_covered(&mut self, ctx: &mut Ctx, key: &EntryKey, version: Version) {
+        let fields = [&key.as_bytes()[..], &[0]].concat();
+        let mut covered = Vec::new();
+        ctx.scan(ENTRIES, &fields, &mut |found, value| {
+            let is_field = found.starts_with(&fields);
+            let entry = Entry::from_bytes(Bytes::copy_from_slice(value));
+            if is_field && entry.is_ok_and(|entry| entry.version < version) {
+                covered.extend(EntryKey::parse(Bytes::copy_from_slice(found)));
+            }
+            is_field
+        });
+        for key in covered {
+            self.forget(ctx, &key);
+        }
     }
 
     /// Cuts the tail of the change log where it is longer than its limit.
