@@ -121,10 +121,11 @@ impl Clock {
         self.is_future(self.last, wall_ms)
     }
 
-    /// Starts again from the wall clock. Only for a clock that a neighbor has convicted of
-    /// having run ahead; what it stamped then must be stamped anew.
+    /// Starts again from the largest stamp that others believe: so nothing that they may hold
+    /// already beats what is stamped from now on. Only for a clock that a neighbor has convicted
+    /// of having run ahead; what it stamped then must be stamped anew.
     pub fn reset(&mut self, wall_ms: u64) {
-        self.last = Stamp::from_ms(wall_ms);
+        self.last = Stamp::from_ms(wall_ms.saturating_add(self.drift_ms_max));
         self.bound = Stamp(0);
     }
 }

@@ -271,6 +271,8 @@ impl Data {
             }
             true
         });
+        // In the order in which they were written, so that a later write stays the later one.
+        future.sort_unstable_by_key(|(_, entry)| entry.version);
         ctx.notice(Notice::Restamped(future.len() as u64));
         for (key, mut entry) in future {
             entry.version = self.next_version(ctx);
