@@ -4,6 +4,7 @@
 //! who wrote it. A write without an answer is unknown: it may be there or not. A write that was
 //! refused must not be there. A promise is void when the only disks that held it were taken away.
 
+use crate::clock::true_ms;
 use crate::world::World;
 use bytes::Bytes;
 use folkmoot_core::data::{Entry, EntryKey};
@@ -147,6 +148,13 @@ impl Oracle {
 }
 
 impl World {
+    /// Whether a write was acknowledged with a stamp that was no more than the drift limit ahead
+    /// of the true time.
+    pub fn is_honest(&self, op: &Op, version: Version) -> bool {
+        let Outcome::Done(_, at) = &op.outcome else { return false };
+        version.stamp.ms() <= true_ms(*at) + self.options.limits.drift_ms_max
+    }
+
     /// Voids every promise that no disk holds any more.
     pub(crate) fn void_promises(&mut self) {
         let held: Vec<_> = self.hosts.iter().map(|host| entries(host.disk.durable())).collect();

@@ -6,7 +6,6 @@
 //! it is not lost to nothing.
 
 use super::{Invariant, Verdict};
-use crate::clock::true_ms;
 use crate::oracle::{Op, Oracle, Outcome, Wish, brief, entries, entry};
 use crate::world::World;
 use folkmoot_core::data::{Entry, EntryKey};
@@ -88,12 +87,6 @@ fn nothing_is_lost(world: &World, held: &BTreeMap<EntryKey, Entry>) -> Result<()
     Ok(())
 }
 
-/// Whether a stamp was no more than the drift limit ahead of the true time.
-fn is_honest(world: &World, op: &Op, version: Version) -> bool {
-    let Outcome::Done(_, at) = &op.outcome else { return false };
-    version.stamp.ms() <= true_ms(*at) + world.options.limits.drift_ms_max
-}
-
 /// Whether a write may have left nothing behind: a delete, or a value that ends.
 fn may_vanish(wish: &Wish) -> bool {
     matches!(wish, Wish::Delete | Wish::Ends(_))
@@ -110,7 +103,7 @@ fn the_newest_stands(
     for (index, op) in world.oracle.writes_to(path) {
         let refused = matches!(op.outcome, Outcome::Refused(_));
         vanishing |= may_vanish(&op.writes[index].1) && !refused;
-        let version = op.version(index).filter(|version| is_honest(world, op, *version));
+        let version = op.version(index).filter(|version| world.is_honest(op, *version));
         if let Some(version) =
             version.filter(|version| newest.is_none_or(|(top, ..)| *version > top))
         {
@@ -141,7 +134,7 @@ fn the_first_stands(
         if op.writes[index].1 == Wish::Delete && !matches!(op.outcome, Outcome::Refused(_)) {
             return Ok(()); // what is first again depends on what the delete knew
         }
-        let version = op.version(index).filter(|version| is_honest(world, op, *version));
+        let version = op.version(index).filter(|version| world.is_honest(op, *version));
         first = first.into_iter().chain(version).min();
     }
     let Some(first) = first else { return Ok(()) };
@@ -163,7 +156,7 @@ fn every_field_stands(
     };
     let deleted: Vec<(usize, &Op)> = world.oracle.writes_to(path).filter(deletes).collect();
     for (index, op) in world.oracle.writes_to(path) {
-        let version = op.version(index).filter(|version| is_honest(world, op, *version));
+        let version = op.version(index).filter(|version| world.is_honest(op, *version));
         let Some(version) = version else { continue };
         let newer =
             |(index, op): &(usize, &Op)| op.version(*index).is_none_or(|other| other > version);

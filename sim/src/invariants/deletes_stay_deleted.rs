@@ -1,8 +1,9 @@
 //! What an acknowledged delete removed never comes back, not from a node that was away for
-//! longer than the grace, not from an old disk.
+//! longer than the grace, not from an old disk. A delete with a stamp from the future is no
+//! promise: it is stamped anew, as what it deleted may be elsewhere.
 
 use super::{Invariant, Verdict};
-use crate::oracle::{Outcome, brief, entry};
+use crate::oracle::{brief, entry};
 use crate::world::World;
 use bytes::Bytes;
 use folkmoot_core::data::EntryKey;
@@ -22,7 +23,8 @@ impl Invariant for DeletesStayDeleted {
 
     fn check(&mut self, world: &mut World) -> Verdict {
         for (id, op) in &world.oracle.ops {
-            if !matches!(op.outcome, Outcome::Done(..)) {
+            let made = (0..op.writes.len()).filter_map(|index| op.version(index)).max();
+            if made.is_none_or(|version| !world.is_honest(op, version)) {
                 continue;
             }
             for (key, value) in &op.replaced {

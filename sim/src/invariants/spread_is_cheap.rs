@@ -10,11 +10,14 @@ use folkmoot_core::request::MeshStatus;
 
 /// Writes whose copies are counted.
 const WRITES: u64 = 20;
+/// How long the mesh rests before that, in milliseconds.
+const REST_MS: u64 = 15_000;
 
 /// Copies are counted over some writes at rest.
 #[derive(Default)]
 pub struct SpreadIsCheap {
     survey: Survey,
+    begun_ms: Option<u64>,
     before: Option<u64>,
     writes: Vec<(usize, u64)>,
 }
@@ -25,10 +28,14 @@ impl Invariant for SpreadIsCheap {
     }
 
     fn patience_ms(&self, _: &World) -> u64 {
-        60_000
+        120_000
     }
 
     fn check(&mut self, world: &mut World) -> Verdict {
+        let begun = *self.begun_ms.get_or_insert(world.now);
+        if world.now < begun + REST_MS {
+            return Verdict::NotYet("the mesh rests".to_owned());
+        }
         if self.before.is_none() {
             if let Some(statuses) = self.survey.poll(world) {
                 (self.before, self.survey) = (Some(copies(&statuses)), Survey::default());

@@ -37,8 +37,16 @@ fn compare(world: &World, watcher: &Watcher) -> Result<(), String> {
     let host = &world.hosts[watcher.node];
     let wall_ms = host.clock.wall_ms(world.now);
     let live = |held: &BTreeMap<EntryKey, Entry>| -> BTreeMap<EntryKey, Entry> {
-        let seen = held.iter().filter(|(key, entry)| watcher.covers(key) && entry.is_live(wall_ms));
-        seen.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+        let covered = |key: &EntryKey, entry: &Entry| {
+            let path = key.to_field().and_then(|_| key.to_path());
+            let whole = path.and_then(|path| held.get(&EntryKey::path(&path)));
+            whole.is_some_and(|whole| whole.version > entry.version)
+        };
+        let shown = |(key, entry): &(&EntryKey, &Entry)| {
+            watcher.covers(key) && entry.is_live(wall_ms) && !covered(key, entry)
+        };
+        let shown = held.iter().filter(shown);
+        shown.map(|(key, entry)| (key.clone(), entry.clone())).collect()
     };
     let (told, held) = (live(&watcher.view), live(&entries(host.disk.durable())));
     for (key, entry) in &held {
