@@ -255,8 +255,9 @@ impl Engine {
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 if clocks_agree {
                     self.data.restamp(&mut ctx);
+                    self.data.note_reachable(&mut ctx, self.mesh.reachable());
                 }
-                self.data.note_reachable(&mut ctx, self.mesh.reachable());
+                self.data.clocks_agree = clocks_agree;
                 self.data.on_tick(&mut ctx);
             }
         }

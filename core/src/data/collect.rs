@@ -52,6 +52,9 @@ impl Data {
 
     /// Removes entries that have been dead for longer than the grace.
     fn collect(&mut self, ctx: &mut Ctx) {
+        if !self.clocks_agree && !self.renewal.is_alone() {
+            return;
+        }
         let grace = ctx.limits.tombstone_grace_ms;
         let Some(before) = ctx.now.wall_ms.checked_sub(grace) else { return };
         let unseen_before = before.saturating_sub(UNSEEN_GRACES * grace);

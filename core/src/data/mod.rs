@@ -62,6 +62,9 @@ pub(crate) struct Data {
     /// Nothing that is unknown and older is taken from others.
     horizon: renew::Horizon,
     renewal: renew::Renewal,
+    /// Whether the neighbors' clocks agree with this node's: a clock that is off may not say how
+    /// old a tombstone is.
+    pub(crate) clocks_agree: bool,
     histories: Vec<(Path, usize)>,
     /// Whether any path has fields.
     has_fields: bool,
@@ -114,6 +117,7 @@ impl Data {
             pulled: number,
             horizon: Data::open_horizon(ctx, config.own),
             renewal: renew::Renewal::open(ctx),
+            clocks_agree: false,
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
             interest: Interest::default(),

@@ -74,6 +74,11 @@ impl Renewal {
         self.seen.get(&node).copied().unwrap_or(0)
     }
 
+    /// Whether this node has never been in sync with another.
+    pub(super) fn is_alone(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// Whether what happened here at `ms` is known to another member, if there is any.
     pub(super) fn has_been_seen(&self, ms: u64) -> bool {
         self.seen.values().max().is_none_or(|last| ms <= *last)
