@@ -153,10 +153,11 @@ impl World {
         let id = self.next_request();
         let host = &self.hosts[node];
         let mut replaced = Vec::new();
-        for (write, wish) in &writes {
+        for (index, (write, wish)) in writes.iter().enumerate() {
             if *wish == Wish::Delete {
                 let held = entries_at(host.disk.view(), &write.path);
-                let values = held.into_iter().filter_map(|(key, entry)| Some((key, entry.value?)));
+                let values =
+                    held.into_iter().filter_map(|(key, entry)| Some((index, key, entry.value?)));
                 replaced.extend(values);
             }
         }

@@ -55,8 +55,8 @@ pub struct Op {
     pub at_ms: u64,
     /// What was to be written, in order.
     pub writes: Vec<(Path, Wish)>,
-    /// For deletes, the values that were there, by key.
-    pub replaced: Vec<(EntryKey, Bytes)>,
+    /// For deletes, by index, the values that were there, by key.
+    pub replaced: Vec<(usize, EntryKey, Bytes)>,
     /// What became of it.
     pub outcome: Outcome,
 }

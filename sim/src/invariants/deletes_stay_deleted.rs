@@ -23,11 +23,11 @@ impl Invariant for DeletesStayDeleted {
 
     fn check(&mut self, world: &mut World) -> Verdict {
         for (id, op) in &world.oracle.ops {
-            let made = (0..op.writes.len()).filter_map(|index| op.version(index)).max();
-            if made.is_none_or(|version| !world.is_honest(op, version)) {
-                continue;
-            }
-            for (key, value) in &op.replaced {
+            for (index, key, value) in &op.replaced {
+                let made = op.version(*index).filter(|version| world.is_honest(op, *version));
+                if made.is_none() {
+                    continue;
+                }
                 if let Some(text) = who_shows(world, key, value) {
                     return Verdict::Broken(format!("{text}, which write {id} deleted"));
                 }
