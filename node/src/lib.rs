@@ -3,9 +3,10 @@
 pub mod api;
 pub mod error;
 mod fatal;
+mod gateway;
+mod http;
 pub mod identity;
 mod inbox;
-#[allow(dead_code, reason = "the doors that check values are not there yet")]
 mod json;
 mod link;
 pub mod network;

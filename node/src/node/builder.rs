@@ -3,6 +3,7 @@
 use super::stop::Stop;
 use super::{Inner, Node};
 use crate::error::Error;
+use crate::http::{self, HttpLimits, Policy};
 use crate::identity::Keys;
 use crate::inbox::inbox;
 use crate::link::Links;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// How often it is looked whether the disk has room.
 const ROOM_PAUSE: Duration = Duration::from_secs(2);
@@ -35,7 +37,7 @@ pub struct Builder {
     peers: Vec<String>,
     addresses: Vec<String>,
     secret: Option<String>,
-    open_clients: bool,
+    policy: Policy,
     durability: Durability,
     histories: Vec<(String, usize)>,
     limits: Limits,
@@ -50,7 +52,7 @@ impl Default for Builder {
             peers: Vec::new(),
             addresses: Vec::new(),
             secret: None,
-            open_clients: false,
+            policy: Policy::default(),
             durability: Durability::Sync,
             histories: Vec::new(),
             limits: Limits::default(),
@@ -98,7 +100,19 @@ impl Builder {
 
     /// Whether clients from other machines are let in, who may then do everything.
     pub fn open_clients(mut self, open: bool) -> Builder {
-        self.open_clients = open;
+        self.policy.open_clients = open;
+        self
+    }
+
+    /// A host name that clients may call this node by, beside `localhost` and its addresses.
+    pub fn allow_host(mut self, name: impl Into<String>) -> Builder {
+        self.policy.hosts.push(name.into());
+        self
+    }
+
+    /// An origin, as `https://example.org`, whose pages may use this node.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Builder {
+        self.policy.origins.push(origin.into());
         self
     }
 
@@ -191,14 +205,9 @@ impl Builder {
         let watcher = tokio::spawn(watch_room(directory.path().to_owned(), sessions.clone()));
         let data_dir = directory.path().to_owned();
         let common = sessions.open(Principal::Anonymous);
-        let stop = Stop::new(
-            inbox,
-            links.clone(),
-            engine,
-            directory,
-            vec![watcher.abort_handle()],
-            listener,
-        );
+        let (stop_http, stopped) = watch::channel(false);
+        let tasks = vec![watcher.abort_handle()];
+        let stop = Stop::new(stop_http, inbox, links.clone(), engine, directory, tasks);
         let node = Node {
             inner: Arc::new(Inner {
                 id,
@@ -213,8 +222,9 @@ impl Builder {
                 stop,
             }),
         };
-        // The doors take these over.
-        let _ = (self.router, self.open_clients, links);
+        let (served, router, policy) = (node.clone(), self.router, self.policy);
+        let limits = HttpLimits::default();
+        tokio::spawn(http::serve(listener, served, links, router, policy, limits, stopped));
         Ok(node)
     }
 }

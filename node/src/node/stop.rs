@@ -6,41 +6,37 @@ use crate::session::Sessions;
 use crate::store::Views;
 use crate::store::directory::Directory;
 use std::thread::JoinHandle;
-use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 
 /// What has to be ended.
 pub(super) struct Stop {
+    /// Everything that serves clients has a receiver, and drops it when it has ended.
+    http: watch::Sender<bool>,
     inbox: Inbox,
     links: Links,
     tasks: Vec<AbortHandle>,
-    _listener: TcpListener,
     /// Taken by whoever stops the node; others wait for the lock.
     rest: Mutex<Option<(JoinHandle<()>, Directory)>>,
 }
 
 impl Stop {
     pub(super) fn new(
+        http: watch::Sender<bool>,
         inbox: Inbox,
         links: Links,
         engine: JoinHandle<()>,
         directory: Directory,
         tasks: Vec<AbortHandle>,
-        listener: TcpListener,
     ) -> Stop {
-        Stop {
-            inbox,
-            links,
-            tasks,
-            _listener: listener,
-            rest: Mutex::new(Some((engine, directory))),
-        }
+        Stop { http, inbox, links, tasks, rest: Mutex::new(Some((engine, directory))) }
     }
 
     pub(super) async fn stop(&self, sessions: &Sessions, views: &Views) {
         let mut rest = self.rest.lock().await;
         let Some((engine, directory)) = rest.take() else { return };
+        self.http.send_replace(true);
+        self.http.closed().await;
         self.links.shutdown().await;
         self.inbox.close();
         let ended = tokio::task::spawn_blocking(move || engine.join());

@@ -1,0 +1,62 @@
+//! `/v1/history/<path>`: the value at a path and the older ones that this node has kept.
+
+use super::Shared;
+use super::data::{json_response, path_of};
+use super::error::Refusal;
+use super::uri::Query;
+use super::values::{push_expires, push_path, push_value, push_version};
+use super::{Doors, rest_of};
+use crate::node::Node;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use folkmoot_core::data::read::{self, Value};
+use folkmoot_core::error::ErrorCode;
+use folkmoot_core::id::Path;
+use folkmoot_core::replica::Version;
+
+/// One value that a path has or had; `None` for a delete.
+pub(crate) struct Kept {
+    pub(crate) version: Version,
+    pub(crate) value: Option<Value>,
+    pub(crate) expires_ms: Option<u64>,
+}
+
+pub(super) async fn get(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+    let path = path_of(rest_of(&request, "/v1/history/"))?;
+    Query::parse(request.uri().query())?.end()?;
+    let mut out = b"{".to_vec();
+    push_path(&mut out, path.as_str());
+    out.extend_from_slice(b",\"versions\":[");
+    for (at, kept) in versions(&doors, &path)?.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
+        match &kept.value {
+            None => out.extend_from_slice(b"\"deleted\":true"),
+            Some(value) => {
+                out.extend_from_slice(b"\"value\":");
+                push_value(&mut out, value);
+            }
+        }
+        push_version(&mut out, kept.version);
+        push_expires(&mut out, kept.expires_ms);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    Ok(json_response(out.into()))
+}
+
+/// The values of a path, the newest first.
+pub(crate) fn versions(doors: &Doors, path: &Path) -> Result<Vec<Kept>, Refusal> {
+    let snapshot = doors.node.snapshot();
+    let now = read::get(&snapshot, path, Node::wall_ms())?.map(|found| Kept {
+        version: found.version,
+        value: Some(found.value),
+        expires_ms: found.expires_ms,
+    });
+    let older = read::history(&snapshot, path)?.into_iter().map(|entry| Kept {
+        version: entry.version,
+        value: entry.value.map(Value::Plain),
+        expires_ms: entry.expires_ms,
+    });
+    let kept: Vec<Kept> = now.into_iter().chain(older).collect();
+    if kept.is_empty() { Err(ErrorCode::NotFound.into()) } else { Ok(kept) }
+}

@@ -1,0 +1,58 @@
+//! The limits of the HTTP port, each with its unit and default.
+
+use std::time::Duration;
+
+/// Bytes of a request line with its headers.
+pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Headers of a request.
+pub(crate) const HEADERS_MAX: usize = 32;
+/// Bytes that are read ahead on a connection, and buffered for it.
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the body of a batch: its paths and values, and room for the JSON around them.
+pub(crate) const BATCH_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of any other body that is not a value.
+pub(crate) const SMALL_BODY_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of values in one page of a scan, at which the page is ended.
+pub(crate) const PAGE_BYTES_TARGET: usize = 1024 * 1024;
+/// Bytes that are gathered before a stream passes them on.
+pub(crate) const CHUNK_BYTES_TARGET: usize = 64 * 1024;
+/// Silence on a stream of events after which a comment is sent.
+pub(crate) const EVENTS_SILENCE: Duration = Duration::from_secs(15);
+/// What a test may set differently.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpLimits {
+    /// Connections at the same time.
+    pub(crate) connections_max: usize,
+    /// Connections of one address that is not on this machine.
+    pub(crate) connections_per_ip_max: usize,
+    /// New connections per second of such an address; twice as many at once.
+    pub(crate) connections_per_ip_rate: f64,
+    /// From the connection to its first byte.
+    pub(crate) first_byte: Duration,
+    /// From the first byte of a request to the end of its headers.
+    pub(crate) head: Duration,
+    /// From the headers to the end of the body.
+    pub(crate) body: Duration,
+    /// Between an answer and the next request.
+    pub(crate) idle: Duration,
+    /// How long a client may take in nothing of an answer.
+    pub(crate) write: Duration,
+    /// How long requests under way may take once the node shuts down.
+    pub(crate) drain: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> HttpLimits {
+        HttpLimits {
+            connections_max: 16 * 1024,
+            connections_per_ip_max: 64,
+            connections_per_ip_rate: 20.0,
+            first_byte: Duration::from_secs(5),
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            write: Duration::from_secs(10),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
