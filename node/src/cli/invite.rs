@@ -8,7 +8,8 @@ use crate::config::Config;
 use clap::Args;
 use folkmoot::network::Network;
 use serde_json::json;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use ureq::http::Method;
 
 /// Arguments of `invite`.
 #[derive(Debug, Args)]
@@ -32,76 +33,99 @@ pub(crate) fn run(config: &Config, out: Out) -> Result<(), Failure> {
             .why("no node has been started there")
             .hint("start one with `folkmoot serve`, or name its directory with --data-dir")
     })?;
-    let listen = config.text("listen").expect("the address has a default");
-    let listen = running_address(config, &network).unwrap_or_else(|| listen.to_string());
-    let addresses = Addresses::of(config, &listen);
-    let line = network.invite(addresses.list.clone()).to_string();
+    let addresses = match config.list("addresses") {
+        [] => running(config, &network).unwrap_or_else(|| {
+            let listen = config.text("listen").expect("the address has a default");
+            vec![format!("http://{}", listen.replacen("0.0.0.0", &own_ip().to_string(), 1))]
+        }),
+        given => given.to_vec(),
+    };
+    let reach = Reach::of(&addresses);
+    let line = network.invite(addresses.clone()).to_string();
     if out.json {
-        return out.line(json!({ "invite": line, "addresses": addresses.list,
-            "reachable": !addresses.closed }));
+        let open = matches!(reach, Reach::Others);
+        return out.line(json!({ "invite": line, "addresses": addresses, "reachable": open }));
     }
     out.line(format_args!("folkmoot join {line}"))?;
-    if addresses.closed {
-        eprintln!("{}", addresses.how_to_open());
+    if let Reach::ThisMachine { port } = reach {
+        eprintln!(
+            "note: the node listens on this machine only, and so the line works on it only. To let \
+             other\nmachines in: folkmoot serve --listen 0.0.0.0:{port}, and then folkmoot invite"
+        );
     }
     Ok(())
 }
 
-/// The address of the node that runs on this directory, if one answers at the configured URL.
-fn running_address(config: &Config, network: &Network) -> Option<String> {
-    let status = Client::new(config).json(ureq::http::Method::GET, "/v1/status", &[]).ok()?;
-    let same = status["network"].as_str() == Some(&network.id.to_string());
-    same.then(|| status["listen"].as_str().map(str::to_string))?
+/// Where the node says that it can be dialled, if it runs and answers at the configured URL.
+fn running(config: &Config, network: &Network) -> Option<Vec<String>> {
+    let client = Client::new(config);
+    let status = client.json(Method::GET, "/v1/status", &[]).ok()?;
+    if status["network"].as_str() != Some(&network.id.to_string()) {
+        return None;
+    }
+    let mesh = client.json(Method::GET, "/v1/mesh", &[]).ok()?;
+    let own = mesh["nodes"].as_array()?.iter().find(|node| node["self"] == true)?;
+    let addresses = own["addresses"].as_array()?.iter();
+    let addresses: Vec<String> =
+        addresses.filter_map(|address| address.as_str().map(str::to_string)).collect();
+    (!addresses.is_empty()).then_some(addresses)
 }
 
-/// Where others can dial a node.
+/// Who can dial a node at its addresses.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Addresses {
-    /// What to write into an invite.
-    pub(crate) list: Vec<String>,
-    /// Whether the node listens on loopback only, so that no other machine can dial it.
-    pub(crate) closed: bool,
-    port: u16,
+pub(crate) enum Reach {
+    /// Other machines too, as far as the addresses tell.
+    Others,
+    /// Nodes on the same machine only.
+    ThisMachine {
+        /// The port on which it listens.
+        port: u16,
+    },
 }
 
-impl Addresses {
-    /// The configured addresses; without any, this machine's own as far as it can be known.
-    pub(crate) fn of(config: &Config, listen: &str) -> Addresses {
-        let port = listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(3655);
-        let configured = config.list("addresses");
-        if !configured.is_empty() {
-            return Addresses { list: configured.to_vec(), closed: false, port };
-        }
-        let ip = listen.parse::<SocketAddr>().map(|address| address.ip()).ok();
-        let closed = ip.map_or(listen.starts_with("localhost:"), |ip| ip.is_loopback());
-        let list = match ip {
-            Some(ip) if !ip.is_unspecified() && !closed => vec![url(ip, port)],
-            None if !closed => vec![format!("http://{listen}")],
-            _ => {
-                vec![own_ip().map_or_else(|| url([127, 0, 0, 1].into(), port), |ip| url(ip, port))]
-            }
+impl Reach {
+    /// Judges by the addresses.
+    pub(crate) fn of(addresses: &[String]) -> Reach {
+        let here = |address: &String| {
+            let (_, rest) = address.split_once("://")?;
+            let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
+            let host = host.trim_matches(['[', ']']);
+            let loopback =
+                host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+            loopback.then(|| port.parse().ok())?
         };
-        Addresses { list, closed, port }
-    }
-
-    /// What to do so that others can dial.
-    pub(crate) fn how_to_open(&self) -> String {
-        format!(
-            "This node listens on this machine only, so the line works elsewhere once it is \
-             started with\n  folkmoot serve --listen 0.0.0.0:{}",
-            self.port
-        )
+        let ports: Option<Vec<u16>> = addresses.iter().map(here).collect();
+        match ports.as_deref() {
+            Some([port, ..]) => Reach::ThisMachine { port: *port },
+            _ => Reach::Others,
+        }
     }
 }
 
-fn url(ip: IpAddr, port: u16) -> String {
-    format!("http://{}", SocketAddr::new(ip, port))
+/// The address from which this machine would talk to others; nothing is sent to find out.
+pub(crate) fn own_ip() -> IpAddr {
+    let ask = || {
+        let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+        // An address for documentation (RFC 5737): it only selects the route.
+        socket.connect(("192.0.2.1", 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    ask().unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
-/// The address from which this machine would talk to others. Nothing is sent to find out.
-fn own_ip() -> Option<IpAddr> {
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    socket.connect(("192.0.2.1", 9)).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified()).then_some(ip)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_for_this_machine_only() {
+        let of = |text: &str| Reach::of(&[text.to_string()]);
+        for here in ["http://127.0.0.1:36", "http://[::1]:36", "http://localhost:36/"] {
+            assert_eq!(of(here), Reach::ThisMachine { port: 36 }, "{here}");
+        }
+        for away in ["http://192.0.2.7:36", "http://my.example.org:36", "https://example.org"] {
+            assert_eq!(of(away), Reach::Others, "{away}");
+        }
+        assert_eq!(Reach::of(&[]), Reach::Others);
+    }
 }
