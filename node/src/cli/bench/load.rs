@@ -12,6 +12,7 @@ use folkmoot_core::limits::BATCH_ITEMS_MAX;
 use folkmoot_core::request::{DataRequest, Reply, Request, Write};
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 /// Bytes of a value.
@@ -90,15 +91,15 @@ pub(crate) async fn puts(
     Ok(())
 }
 
-/// Entries 0 to `count`, in batches of 1,000, some of them in flight.
-pub(crate) async fn fill(node: Node, count: u64) -> Result<(), Failure> {
+/// These entries, in batches of 1,000, some of them in flight.
+pub(crate) async fn fill(node: Node, entries: Range<u64>) -> Result<(), Failure> {
     const IN_FLIGHT: usize = 4;
     let session = node.session(Principal::Owner);
     let mut waiting = 0;
-    let mut next = 0;
-    while next < count || waiting > 0 {
-        while next < count && waiting < IN_FLIGHT {
-            let end = count.min(next + BATCH_ITEMS_MAX as u64);
+    let mut next = entries.start;
+    while next < entries.end || waiting > 0 {
+        while next < entries.end && waiting < IN_FLIGHT {
+            let end = entries.end.min(next + BATCH_ITEMS_MAX as u64);
             let writes =
                 (next..end).map(|index| Write::put(path(index), Bytes::from(value(index))));
             let request = Request::Data(DataRequest::Write(writes.collect()));

@@ -11,9 +11,9 @@ use folkmoot_core::request::{DataRequest, Event, MeshStatus, Reply, Request, Wri
 use std::time::{Duration, Instant};
 
 /// How long nodes may take to agree.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 pub(super) const PUT_LINKED: Part = Part {
     name: "put-linked",
@@ -112,7 +112,7 @@ fn join(bench: &Bench) -> Result<Round, Failure> {
     let scratch = bench.scratch()?;
     let a = bench.start(&scratch, "a", None)?;
     let entries = bench.scaled(100_000);
-    bench.client(fill(a.clone(), entries))?;
+    bench.client(fill(a.clone(), 0..entries))?;
     let began = Instant::now();
     let b = bench.start(&scratch, "b", Some(&a))?;
     let started = began.elapsed();
@@ -128,7 +128,7 @@ fn join(bench: &Bench) -> Result<Round, Failure> {
 }
 
 /// Waits until two nodes hold the same, on disk.
-async fn agree(a: &Node, b: &Node) -> Result<(), Failure> {
+pub(super) async fn agree(a: &Node, b: &Node) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     let wanted = status(a).await?.digest;
     loop {
@@ -143,12 +143,12 @@ async fn agree(a: &Node, b: &Node) -> Result<(), Failure> {
     }
 }
 
-async fn status(node: &Node) -> Result<MeshStatus, Failure> {
+pub(super) async fn status(node: &Node) -> Result<MeshStatus, Failure> {
     node.status().await.map_err(|error| Failure::new(Exit::Failed, error))
 }
 
 /// Waits until `node` reaches so many nodes, itself among them.
-fn wait(bench: &Bench, what: &str, node: &Node, nodes: usize) -> Result<(), Failure> {
+pub(super) fn wait(bench: &Bench, what: &str, node: &Node, nodes: usize) -> Result<(), Failure> {
     let (node, what) = (node.clone(), what.to_string());
     bench.client(async move {
         let deadline = Instant::now() + PATIENCE;

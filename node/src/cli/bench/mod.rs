@@ -5,6 +5,7 @@
 //! are apart, so that the generator's share of the processor can be told.
 
 mod load;
+mod meet;
 mod mesh;
 mod reopen;
 mod report;
@@ -72,6 +73,7 @@ const PARTS: &[Part] = &[
     rest::HTTP_BATCH,
     mesh::CHAIN,
     mesh::JOIN,
+    meet::MEET,
     reopen::REOPEN,
 ];
 

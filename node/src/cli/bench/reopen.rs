@@ -39,7 +39,7 @@ fn reopen(bench: &Bench) -> Result<Round, Failure> {
     let scratch = bench.scratch()?;
     let node = bench.start(&scratch, "a", None)?;
     let entries = bench.scaled(1_000_000);
-    bench.client(fill(node.clone(), entries))?;
+    bench.client(fill(node.clone(), 0..entries))?;
     bench.close([node]);
 
     let cannot = |error: std::io::Error| {

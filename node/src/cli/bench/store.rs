@@ -58,7 +58,7 @@ fn get(bench: &Bench) -> Result<Round, Failure> {
     let scratch = bench.scratch()?;
     let node = bench.start(&scratch, "a", None)?;
     let entries = bench.scaled(ENTRIES);
-    bench.client(fill(node.clone(), entries))?;
+    bench.client(fill(node.clone(), 0..entries))?;
     let count = bench.scaled(1_000_000);
     let reader = node.clone();
     let took = bench.client(async move {
