@@ -9,6 +9,7 @@ use crate::config::Config;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::io::Read;
 use ureq::http::Method;
 
@@ -163,12 +164,20 @@ pub(crate) fn each_row(
 
 /// A row as a line for people.
 pub(crate) fn words(path: &str, value: &RawValue) -> String {
-    format!("{path}\t{}", value.get())
+    format!("{path}\t{}", one_line(value))
 }
 
-/// A row as the line that `export` writes and `import` reads: the value as it was written.
+/// A value as it was written, but on one line: line breaks in JSON stand between its parts only.
+fn one_line(value: &RawValue) -> Cow<'_, str> {
+    match value.get() {
+        text if text.contains(['\n', '\r']) => text.replace(['\n', '\r'], " ").into(),
+        text => text.into(),
+    }
+}
+
+/// A row as the line that `export` writes and `import` reads.
 pub(crate) fn json_line(row: &Row) -> String {
-    format!("{{\"path\":{},\"value\":{}}}", json!(row.path), row.value.get())
+    format!("{{\"path\":{},\"value\":{}}}", json!(row.path), one_line(&row.value))
 }
 
 fn check_json(value: &[u8]) -> Result<(), Failure> {
@@ -185,4 +194,16 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
         .read_to_end(&mut value)
         .map_err(|error| Failure::new(Exit::Failed, "cannot read standard input").why(error))?;
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_many_lines_is_exported_on_one() {
+        let row: Row =
+            serde_json::from_str("{\"path\":\"a\\n\",\"value\":{\n \"b\": 1.0\r\n}}").unwrap();
+        assert_eq!(json_line(&row), r#"{"path":"a\n","value":{  "b": 1.0  }}"#);
+    }
 }

@@ -1,10 +1,13 @@
 //! `data watch`: a snapshot, then every change, without a gap, also over a lost connection.
 
 use super::client::{Client, encode};
+use super::data::words;
 use super::failure::{Exit, Failure};
 use super::out::Out;
 use clap::Args;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use serde_json::value::RawValue;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
@@ -108,24 +111,33 @@ fn next_event(lines: &mut impl BufRead) -> std::io::Result<Option<Event>> {
     }
 }
 
+/// What an event says of a path; no value means that there is none any more.
+#[derive(Deserialize)]
+struct Told<'a> {
+    path: String,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+}
+
+/// `null` is a value; only what is not there is absent.
+fn present<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(reader).map(Some)
+}
+
 /// What is printed of an event; nothing of those that only carry a token.
 fn to_line(event: &Event, json: bool) -> Option<String> {
-    let data: Value = serde_json::from_str(&event.data).ok()?;
-    match event.kind.as_str() {
-        "reset" if json => Some("{\"reset\":true}".to_string()),
-        "reset" => Some("reset".to_string()),
-        _ => {
-            data.get("path")?;
-            if json {
-                return Some(event.data.clone());
-            }
-            let path = data["path"].as_str()?;
-            Some(match data.get("value") {
-                Some(value) if data["deleted"] != true => format!("{path}\t{value}"),
-                _ => format!("{path}\t(deleted)"),
-            })
-        }
+    if event.kind == "reset" {
+        return Some(
+            if json { "{\"reset\":true}" } else { "reset: what is there follows" }.to_string(),
+        );
     }
+    let told: Told<'_> = serde_json::from_str(&event.data).ok()?;
+    Some(match told.value {
+        Some(_) if json => event.data.clone(),
+        Some(value) => words(&told.path, value),
+        None if json => format!("{{\"path\":{},\"deleted\":true}}", json!(told.path)),
+        None => format!("{}\t(deleted)", told.path),
+    })
 }
 
 #[cfg(test)]
@@ -140,5 +152,10 @@ mod tests {
         assert_eq!((event.kind.as_str(), event.id.as_deref()), ("put", Some("7")));
         assert_eq!(to_line(&event, false).unwrap(), "a\t1");
         assert_eq!(next_event(&mut lines).unwrap(), None);
+        let null =
+            Event { kind: "put".into(), data: r#"{"path":"a","value":null}"#.into(), id: None };
+        assert_eq!(to_line(&null, false).unwrap(), "a\tnull");
+        let gone = Event { kind: "delete".into(), data: r#"{"path":"a"}"#.into(), id: None };
+        assert_eq!(to_line(&gone, false).unwrap(), "a\t(deleted)");
     }
 }
