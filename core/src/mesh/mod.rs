@@ -468,7 +468,8 @@ impl Mesh {
     /// The step ends: frames are packed.
     pub(crate) fn on_step_end(&mut self, ctx: &mut Ctx) {
         for link in self.links.values_mut() {
-            link.flush(ctx);
+            let frames = link.flush(ctx.at_once, ctx.outputs);
+            ctx.stats.frames_sent += frames;
         }
     }
 
