@@ -1,5 +1,6 @@
 //! One live link to a neighbor.
 
+use crate::ctx::Ctx;
 use crate::engine::Output;
 use crate::id::{LinkId, NodeId};
 use crate::time::Time;
@@ -51,12 +52,18 @@ impl Link {
     }
 
     /// Hands over what was packed.
-    pub(crate) fn flush(&mut self, at_once: &mut Vec<Output>, outputs: &mut Vec<Output>) -> u64 {
-        let before = at_once.len() + outputs.len();
-        let id = self.id;
-        at_once.extend(self.at_once.take().into_iter().map(|frame| Output::Send(id, frame)));
-        outputs.extend(self.after_write.take().into_iter().map(|frame| Output::Send(id, frame)));
-        (at_once.len() + outputs.len() - before) as u64
+    pub(crate) fn flush(&mut self, ctx: &mut Ctx) {
+        let lanes = [
+            (self.at_once.take(), &mut *ctx.at_once),
+            (self.after_write.take(), &mut *ctx.outputs),
+        ];
+        for (frames, outputs) in lanes {
+            for frame in frames {
+                ctx.stats.frames_sent += 1;
+                ctx.stats.bytes_sent += frame.len() as u64;
+                outputs.push(Output::Send(self.id, frame));
+            }
+        }
     }
 }
 

@@ -468,8 +468,7 @@ impl Mesh {
     /// The step ends: frames are packed.
     pub(crate) fn on_step_end(&mut self, ctx: &mut Ctx) {
         for link in self.links.values_mut() {
-            let frames = link.flush(ctx.at_once, ctx.outputs);
-            ctx.stats.frames_sent += frames;
+            link.flush(ctx);
         }
     }
 

@@ -1,0 +1,8 @@
+//! The real program in real processes: what only they can show. Everything else is tested lower.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod durability;
+mod life;
+mod mesh;
+mod support;
