@@ -182,7 +182,7 @@ impl Flags {
                 Kind::Switch => arg.action(ArgAction::SetTrue),
                 Kind::Urls => arg.action(ArgAction::Append).value_name("URL"),
                 Kind::Counts => arg.action(ArgAction::Append).value_name("PATH=N"),
-                Kind::Url => arg.value_name("URL"),
+                Kind::Url => arg.value_name("URL").global(true),
                 Kind::Address => arg.value_name("ADDR"),
                 Kind::Directory => arg.value_name("DIR"),
                 Kind::Text => arg.value_name("TEXT"),
