@@ -106,7 +106,7 @@ impl Data {
     ) -> bool {
         let Some(old) = old else {
             let trusted = matches!(source, Source::Local | Source::Renewed);
-            return trusted || !self.is_ghost(ctx, entry);
+            return trusted || !self.is_ghost(ctx, key, entry);
         };
         let old_version = self.index.version(&old);
         let from_the_future = ctx.clock.is_future(old_version.stamp, ctx.now.wall_ms);
@@ -123,14 +123,35 @@ impl Data {
     }
 
     /// Whether an entry that is not known here is older than what this node has collected: then
-    /// it may be the ghost of something deleted.
-    fn is_ghost(&self, ctx: &mut Ctx, entry: &Entry) -> bool {
+    /// it may be the ghost of something deleted. What is dead itself is no ghost, but of no use
+    /// once it is past the grace, unless it covers fields that are still here.
+    fn is_ghost(&self, ctx: &mut Ctx, key: &EntryKey, entry: &Entry) -> bool {
         let grace = ctx.limits.tombstone_grace_ms;
         let long_dead =
             entry.dead_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
-        let ghost = entry.version.stamp.ms() <= self.horizon.ms;
-        ctx.stats.stale_refused += u64::from(ghost || long_dead);
-        ghost || long_dead
+        let refused = match entry.value {
+            None => long_dead && !self.has_fields_at(ctx, key),
+            Some(_) => {
+                let old = entry.version.stamp.ms() <= self.horizon.ms;
+                old || (long_dead && !self.has_fields_at(ctx, key))
+            }
+        };
+        ctx.stats.stale_refused += u64::from(refused);
+        refused
+    }
+
+    /// Whether the object at a path has fields here.
+    fn has_fields_at(&self, ctx: &mut Ctx, key: &EntryKey) -> bool {
+        if !self.has_fields || key.to_field().is_some() {
+            return false;
+        }
+        let fields = [&key.as_bytes()[..], &[0]].concat();
+        let mut found = false;
+        ctx.scan(ENTRIES, &fields, &mut |key, _| {
+            found = key.starts_with(&fields);
+            false
+        });
+        found
     }
 
     /// What the index knows of an entry.

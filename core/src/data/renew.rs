@@ -206,9 +206,11 @@ impl Data {
             }
             true
         });
+        // In the order in which they were written, so that a later write stays the later one.
+        unknown.sort_unstable_by_key(|(_, entry)| entry.version);
         for (key, mut entry) in unknown {
             let ms = entry.version.stamp.ms();
-            if ms <= done.parted_ms {
+            if ms <= done.parted_ms || self.is_covered(&key, &entry) {
                 self.forget(ctx, &key);
             } else if ms <= done.horizon.ms {
                 entry.version = self.next_version(ctx);
@@ -218,6 +220,13 @@ impl Data {
         self.renewal.seen.insert(from, ctx.now.wall_ms);
         self.renewal.seen.insert(done.horizon.node, ctx.now.wall_ms);
         self.set_horizon(ctx, self.horizon.max(done.horizon));
+    }
+
+    /// Whether an entry is a field that a newer entry of its whole path covers.
+    fn is_covered(&self, key: &EntryKey, entry: &Entry) -> bool {
+        let path = key.to_field().and_then(|_| key.to_path());
+        let slot = path.and_then(|path| self.index.get(self.index.hash(path.as_bytes())));
+        slot.is_some_and(|slot| self.index.version(&slot) > entry.version)
     }
 
     pub(super) fn set_horizon(&mut self, ctx: &mut Ctx, horizon: Horizon) {
