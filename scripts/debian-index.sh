@@ -71,6 +71,7 @@ to_json() {
 # start NAME [PEER]: sets $url
 start() {
   local peer=()
+  : >"$work/$1.out"
   [ -n "${2:-}" ] && peer=(--peer "$2")
   "$FOLKMOOT" serve --listen 127.0.0.1:0 --data-dir "$work/$1" --secret "the index of a distribution" \
     "${peer[@]}" >"$work/$1.out" 2>"$work/$1.log" &

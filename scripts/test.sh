@@ -45,6 +45,7 @@ conformance() {
   step "conformance/data-rest.mjs"
   if ! node -e 'fetch' >/dev/null 2>&1; then install nodejs; fi
   local binary=${CARGO_TARGET_DIR:-target}/debug/folkmoot url='' tries=0
+  : >"$logs/out"
   "$binary" serve --listen 127.0.0.1:0 --data-dir "$logs/node" >"$logs/out" 2>"$logs/err" &
   node_pid=$!
   until url=$(sed -n 's/^ready //p' "$logs/out") && [ -n "$url" ]; do

@@ -178,6 +178,8 @@ impl Flags {
             let help = format!("{}{words}{default} [env: {}]", key.help, key.env);
             let arg = Arg::new(key.name).long(key.flag).help(help).help_heading("Settings");
             let arg = arg.hide_short_help(matches!(key.kind, Kind::Number(..)));
+            // Before or behind the verb: `data --url URL get PATH`, `data get PATH --url URL`.
+            let arg = arg.global(matches!(key.kind, Kind::Url));
             command = command.arg(match key.kind {
                 Kind::Switch => arg.action(ArgAction::SetTrue),
                 Kind::Urls => arg.action(ArgAction::Append).value_name("URL"),
