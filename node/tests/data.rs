@@ -1,4 +1,5 @@
 //! Shared data on one node, through the library.
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use folkmoot::api::watch::{Since, Told};
 use folkmoot::api::{PutOptions, Strategy, Value};

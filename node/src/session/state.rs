@@ -1,0 +1,257 @@
+//! What waits in one session: requests for replies, replies and events for their reader.
+//!
+//! Limits: `REQUESTS_MAX`, `EVENT_BYTES_MAX`, `EVENTS_MAX`.
+
+use folkmoot_core::error::ErrorCode;
+use folkmoot_core::id::{RequestId, SessionId};
+use folkmoot_core::request::{Event, Reply};
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Requests of one session that wait for their reply.
+const REQUESTS_MAX: usize = 4_096;
+/// Bytes of events that wait for a session.
+const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Events that wait for a session.
+const EVENTS_MAX: usize = 16_384;
+/// Marks the ids of requests whose replies are read one after another.
+const STREAMED: u64 = 1 << 63;
+
+/// A session, as its client and the node share it.
+pub(super) struct Shared {
+    pub(super) id: SessionId,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(super) fn new(id: SessionId) -> Shared {
+        Shared { id, state: Mutex::default() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct State {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Requests whose reply goes to `replies`, or is there.
+    streamed: usize,
+    next_streamed: u64,
+    replies: VecDeque<(RequestId, Reply)>,
+    events: VecDeque<Event>,
+    event_bytes: usize,
+    reply_reader: Option<Waker>,
+    event_reader: Option<Waker>,
+    closed: Option<&'static str>,
+}
+
+/// Where one request waits for its reply.
+struct Slot {
+    /// How often the slot was used: a late reply to an earlier use is not taken for this one.
+    turn: u32,
+    waits: Waits,
+}
+
+enum Waits {
+    Free,
+    Asked(Option<Waker>),
+    Answered(Reply),
+    /// Nobody waits for the reply any more.
+    Abandoned,
+}
+
+/// There is no room for an event.
+pub(super) struct Full;
+
+impl State {
+    /// A name for a request that somebody waits for.
+    pub(super) fn ask(&mut self) -> Result<RequestId, ErrorCode> {
+        self.check_open(self.slots.len() - self.free.len())?;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { turn: 0, waits: Waits::Free });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.waits = Waits::Asked(None);
+        Ok(RequestId(u64::from(slot.turn) << 32 | u64::from(index)))
+    }
+
+    /// The reply to a request of [`State::ask`]. Whoever has taken it forgets the request.
+    pub(super) fn poll_answer(
+        &mut self,
+        request: RequestId,
+        context: &mut Context<'_>,
+    ) -> Poll<Reply> {
+        let (index, turn) = parts(request);
+        let slot = &mut self.slots[index];
+        assert_eq!(slot.turn, turn, "a slot is given away only by the request that has it");
+        match mem::replace(&mut slot.waits, Waits::Free) {
+            Waits::Answered(reply) => Poll::Ready(reply),
+            _ => {
+                slot.waits = Waits::Asked(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Nobody waits for the request any more. If it was sent, its slot is kept for the reply.
+    pub(super) fn forget(&mut self, request: RequestId, sent: bool) {
+        let (index, _) = parts(request);
+        if sent && matches!(self.slots[index].waits, Waits::Asked(_)) {
+            self.slots[index].waits = Waits::Abandoned;
+        } else {
+            self.free(index);
+        }
+    }
+
+    /// A name for a request whose reply is read with [`State::poll_reply`].
+    pub(super) fn stream(&mut self) -> Result<RequestId, ErrorCode> {
+        self.check_open(self.streamed)?;
+        self.streamed += 1;
+        self.next_streamed += 1;
+        Ok(RequestId(STREAMED | self.next_streamed))
+    }
+
+    /// A request of [`State::stream`] was not sent.
+    pub(super) fn unstream(&mut self) {
+        self.streamed -= 1;
+    }
+
+    /// The next reply to a streamed request; `None` once the session is closed.
+    pub(super) fn poll_reply(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<(RequestId, Reply)>> {
+        match self.replies.pop_front() {
+            Some(reply) => {
+                self.streamed -= 1;
+                Poll::Ready(Some(reply))
+            }
+            None if self.closed.is_some() => Poll::Ready(None),
+            None => {
+                self.reply_reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// All replies to streamed requests that are there.
+    pub(super) fn take_replies(&mut self, into: &mut Vec<(RequestId, Reply)>) {
+        self.streamed -= self.replies.len();
+        into.extend(self.replies.drain(..));
+    }
+
+    /// The next event; `None` once the session is closed.
+    pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.events.pop_front() {
+            Some(event) => {
+                self.event_bytes -= event_bytes(&event);
+                Poll::Ready(Some(event))
+            }
+            None if self.closed.is_some() => Poll::Ready(None),
+            None => {
+                self.event_reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Why the session is closed.
+    pub(super) fn closed(&self) -> Option<&'static str> {
+        self.closed
+    }
+
+    /// Takes a reply; answers whom to wake.
+    pub(super) fn answer(&mut self, request: RequestId, reply: Reply) -> Option<Waker> {
+        if request.0 & STREAMED != 0 {
+            self.replies.push_back((request, reply));
+            return self.reply_reader.take();
+        }
+        let (index, turn) = parts(request);
+        let slot = self.slots.get_mut(index).filter(|slot| slot.turn == turn)?;
+        match &mut slot.waits {
+            Waits::Asked(waker) => {
+                let waker = waker.take();
+                slot.waits = Waits::Answered(reply);
+                waker
+            }
+            Waits::Abandoned => {
+                self.free(index);
+                None
+            }
+            Waits::Free | Waits::Answered(_) => None,
+        }
+    }
+
+    /// Takes an event; answers whom to wake.
+    pub(super) fn tell(&mut self, event: Event) -> Result<Option<Waker>, Full> {
+        if self.closed.is_some() {
+            return Ok(None);
+        }
+        self.event_bytes += event_bytes(&event);
+        self.events.push_back(event);
+        if self.event_bytes > EVENT_BYTES_MAX || self.events.len() > EVENTS_MAX {
+            return Err(Full);
+        }
+        Ok(self.event_reader.take())
+    }
+
+    /// Ends everything that waits. Replies that are there can still be read.
+    pub(super) fn close(&mut self, why: &'static str, wakers: &mut Vec<Waker>) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.closed = Some(why);
+        self.events.clear();
+        self.event_bytes = 0;
+        for slot in &mut self.slots {
+            if let Waits::Asked(waker) = &mut slot.waits {
+                wakers.extend(waker.take());
+                slot.waits = Waits::Answered(Reply::Failed(ErrorCode::Closing, 0));
+            }
+        }
+        wakers.extend(self.reply_reader.take());
+        wakers.extend(self.event_reader.take());
+    }
+
+    fn check_open(&self, requests: usize) -> Result<(), ErrorCode> {
+        if self.closed.is_some() {
+            return Err(ErrorCode::Closing);
+        }
+        if requests >= REQUESTS_MAX {
+            return Err(ErrorCode::Busy);
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        slot.waits = Waits::Free;
+        // The top bit stays free for `STREAMED`.
+        slot.turn = slot.turn.wrapping_add(1) & 0x7fff_ffff;
+        self.free.push(index as u32);
+    }
+}
+
+/// Slot and turn of a request.
+fn parts(request: RequestId) -> (usize, u32) {
+    ((request.0 & 0xffff_ffff) as usize, (request.0 >> 32) as u32)
+}
+
+fn event_bytes(event: &Event) -> usize {
+    match event {
+        Event::Changed(_, changes) => changes
+            .iter()
+            .map(|change| {
+                let value = change.entry.value.as_ref().map_or(0, |value| value.len());
+                128 + change.key.as_bytes().len() + value
+            })
+            .sum(),
+    }
+}
