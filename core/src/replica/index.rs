@@ -91,11 +91,25 @@ impl Sum {
     }
 }
 
+/// The buckets that are compared together.
+#[derive(Default)]
+struct Group {
+    sum: Sum,
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Clone, Default)]
+struct Bucket {
+    sum: Sum,
+    /// By id.
+    slots: Vec<Slot>,
+}
+
 /// The index of one set.
 pub(crate) struct Index {
     key: [u8; 32],
-    buckets: Vec<Vec<Slot>>,
-    sums: Vec<Sum>,
+    /// A group has no buckets until it has an entry: small sets stay small.
+    groups: Vec<Group>,
     total: Sum,
     count: u64,
     tombstones: u64,
@@ -108,8 +122,7 @@ impl Index {
     pub(crate) fn new(key: [u8; 32]) -> Index {
         Index {
             key,
-            buckets: vec![Vec::new(); BUCKETS],
-            sums: vec![Sum::default(); BUCKETS],
+            groups: std::iter::repeat_with(Group::default).take(GROUPS).collect(),
             total: Sum::default(),
             count: 0,
             tombstones: 0,
@@ -156,36 +169,38 @@ impl Index {
     }
 
     pub(crate) fn get(&self, hash: KeyHash) -> Option<Slot> {
-        let bucket = &self.buckets[usize::from(hash.bucket)];
-        let at = bucket.binary_search_by_key(&hash.id, |slot| slot.id).ok()?;
-        Some(bucket[at])
+        let slots = self.bucket(hash.bucket);
+        let at = slots.binary_search_by_key(&hash.id, |slot| slot.id).ok()?;
+        Some(slots[at])
     }
 
     /// Sets what is known of an entry, or forgets it.
     pub(crate) fn set(&mut self, hash: KeyHash, slot: Option<Slot>) {
-        let number = usize::from(hash.bucket);
-        let at = self.buckets[number].binary_search_by_key(&hash.id, |slot| slot.id);
-        let old = at.ok().map(|at| self.buckets[number][at]);
-        for (slot, is_new) in [(old, false), (slot, true)] {
-            let Some(slot) = slot else { continue };
-            let part = self.part(hash, &slot);
-            for sum in [&mut self.sums[number], &mut self.total] {
-                if is_new { sum.add(part) } else { sum.subtract(part) }
-            }
-            let tombstone = u64::from(slot.is_tombstone());
-            if is_new {
-                self.count += 1;
-                self.tombstones += tombstone;
-            } else {
-                self.count -= 1;
-                self.tombstones -= tombstone;
-            }
+        let at = self.bucket(hash.bucket).binary_search_by_key(&hash.id, |slot| slot.id);
+        let old = at.ok().map(|at| self.bucket(hash.bucket)[at]);
+        let mut change = Sum::default();
+        if let Some(slot) = slot {
+            change.add(self.part(hash, &slot));
+            self.count += 1;
+            self.tombstones += u64::from(slot.is_tombstone());
         }
-        let bucket = &mut self.buckets[number];
+        if let Some(old) = old {
+            change.subtract(self.part(hash, &old));
+            self.count -= 1;
+            self.tombstones -= u64::from(old.is_tombstone());
+        }
+        let group = &mut self.groups[usize::from(hash.bucket) / GROUP_BUCKETS];
+        if group.buckets.is_empty() {
+            group.buckets = vec![Bucket::default(); GROUP_BUCKETS];
+        }
+        let bucket = &mut group.buckets[usize::from(hash.bucket) % GROUP_BUCKETS];
+        for sum in [&mut self.total, &mut group.sum, &mut bucket.sum] {
+            sum.add(change);
+        }
         match (at, slot) {
-            (Ok(at), Some(slot)) => bucket[at] = slot,
-            (Ok(at), None) => drop(bucket.remove(at)),
-            (Err(at), Some(slot)) => bucket.insert(at, slot),
+            (Ok(at), Some(slot)) => bucket.slots[at] = slot,
+            (Ok(at), None) => drop(bucket.slots.remove(at)),
+            (Err(at), Some(slot)) => bucket.slots.insert(at, slot),
             (Err(_), None) => {}
         }
     }
@@ -224,25 +239,26 @@ impl Index {
 
     /// The short sums of all groups.
     pub(crate) fn group_sums(&self) -> Vec<u64> {
-        let sum =
-            |sums: &[Sum]| sums.iter().fold(0u64, |total, sum| total.wrapping_add(sum.short()));
-        self.sums.chunks_exact(GROUP_BUCKETS).map(sum).collect()
+        self.groups.iter().map(|group| group.sum.short()).collect()
     }
 
     /// The short sums of a group's buckets.
     pub(crate) fn bucket_sums(&self, group: u16) -> impl Iterator<Item = u64> {
-        let from = usize::from(group) * GROUP_BUCKETS;
-        self.sums[from..from + GROUP_BUCKETS].iter().map(|sum| sum.short())
+        let buckets = &self.groups[usize::from(group)].buckets;
+        (0..GROUP_BUCKETS).map(|at| buckets.get(at).map_or(0, |bucket| bucket.sum.short()))
     }
 
     /// The slots of a bucket, by id.
     pub(crate) fn bucket(&self, bucket: u16) -> &[Slot] {
-        &self.buckets[usize::from(bucket)]
+        let group = &self.groups[usize::from(bucket) / GROUP_BUCKETS];
+        let bucket = group.buckets.get(usize::from(bucket) % GROUP_BUCKETS);
+        bucket.map_or(&[], |bucket| &bucket.slots)
     }
 
     /// Whether any entry has a stamp for which `is_future` holds.
     pub(crate) fn any(&self, is_future: impl Fn(Stamp) -> bool) -> bool {
-        self.buckets.iter().flatten().any(|slot| is_future(slot.stamp))
+        let buckets = self.groups.iter().flat_map(|group| &group.buckets);
+        buckets.flat_map(|bucket| &bucket.slots).any(|slot| is_future(slot.stamp))
     }
 }
 
