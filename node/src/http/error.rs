@@ -338,4 +338,69 @@ mod tests {
         let response = Refusal::from(ErrorCode::Busy).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
     }
+
+    /// All problems, in the order of their numbers.
+    const PROBLEMS: [Problem; 22] = [
+        Problem::Escape,
+        Problem::NotUtf8,
+        Problem::Json,
+        Problem::JsonTooDeep,
+        Problem::JsonRepeats,
+        Problem::MediaType,
+        Problem::BodyTooLarge,
+        Problem::BodySlow,
+        Problem::Query,
+        Problem::Condition,
+        Problem::Host,
+        Problem::Origin,
+        Problem::CrossSite,
+        Problem::NotLocal,
+        Problem::NoRoute,
+        Problem::Method,
+        Problem::Upgrade,
+        Problem::Cursor,
+        Problem::Batch,
+        Problem::Token,
+        Problem::Node,
+        Problem::BodyBroken,
+    ];
+    /// What a client can be told of core; the others are between nodes.
+    const CODES: [ErrorCode; 22] = [
+        ErrorCode::PathTooLong,
+        ErrorCode::PathSegmentEmpty,
+        ErrorCode::PathSegmentDots,
+        ErrorCode::PathControl,
+        ErrorCode::PathNotUtf8,
+        ErrorCode::ValueTooLarge,
+        ErrorCode::BatchSize,
+        ErrorCode::BatchRepeats,
+        ErrorCode::TtlRange,
+        ErrorCode::WatchesMax,
+        ErrorCode::PeerAddress,
+        ErrorCode::Forbidden,
+        ErrorCode::Conflict,
+        ErrorCode::NotFound,
+        ErrorCode::Unreachable,
+        ErrorCode::Busy,
+        ErrorCode::ClockOff,
+        ErrorCode::DiskFull,
+        ErrorCode::Closing,
+        ErrorCode::PeersMax,
+        ErrorCode::Removed,
+        ErrorCode::Store,
+    ];
+
+    #[test]
+    fn the_page_for_clients_has_every_refusal_as_it_is() {
+        let page = include_str!("../../../docs/http.md");
+        let problems = PROBLEMS.map(|problem| Refusal::from(problem));
+        for refusal in problems.into_iter().chain(CODES.map(Refusal::from)) {
+            let body: serde_json::Value = serde_json::from_slice(&refusal.body()).unwrap();
+            let (name, code) = (body["error"].as_str().unwrap(), &body["code"]);
+            let row = format!("| {} | {code} | `{name}` |", refusal.status().as_u16());
+            assert!(page.contains(&row), "{row}");
+        }
+        let numbers = PROBLEMS.map(|problem| problem as u16);
+        assert!(numbers.iter().copied().eq(601..=622), "{numbers:?}");
+    }
 }

@@ -39,6 +39,15 @@ async fn every_route_is_described_and_nothing_else() {
 }
 
 #[test]
+fn the_page_for_clients_names_every_route() {
+    let page = include_str!("../../../../docs/http.md");
+    for (path, _) in routes() {
+        let path = format!("`{}`", path.replace("{*", "{"));
+        assert!(page.contains(&path), "{path}");
+    }
+}
+
+#[test]
 fn references_in_the_description_lead_somewhere() {
     let text = page::OPENAPI;
     let whole: serde_json::Value = serde_json::from_str(text).unwrap();
