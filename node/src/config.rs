@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Url,
     /// Several of them; a repeatable flag, a comma-separated variable, a TOML array.
     Urls,
+    /// Host names, several of them, like `Urls`.
+    Names,
     /// `path=number`, several of them, like `Urls`.
     Counts,
     /// `true` or `false`; a flag without a value.
@@ -73,6 +75,10 @@ pub(crate) const KEYS: &[Key] = &[
         "Address at which other nodes can dial this one, for its invites; repeatable"),
     key!("open_clients", "open-clients", "FOLKMOOT_OPEN_CLIENTS", Kind::Switch, "false",
         "Answer clients on every address, not on loopback alone: anyone who reaches it may write"),
+    key!("hosts", "host", "FOLKMOOT_HOSTS", Kind::Names, "",
+        "Host name to answer to beside localhost and the node's addresses; repeatable"),
+    key!("origins", "origin", "FOLKMOOT_ORIGINS", Kind::Urls, "",
+        "Origin whose pages may use the node, https://example.org; repeatable"),
     key!("durability", "durability", "FOLKMOOT_DURABILITY", Kind::Choice(&["sync", "os"]), "sync",
         "When a write is acknowledged: sync (it is on the disk) or os (the system has it)"),
     key!("histories", "history", "FOLKMOOT_HISTORIES", Kind::Counts, "",
@@ -184,6 +190,7 @@ impl Flags {
                 Kind::Switch => arg.action(ArgAction::SetTrue),
                 Kind::Urls => arg.action(ArgAction::Append).value_name("URL"),
                 Kind::Counts => arg.action(ArgAction::Append).value_name("PATH=N"),
+                Kind::Names => arg.action(ArgAction::Append).value_name("NAME"),
                 Kind::Url => arg.value_name("URL").global(true),
                 Kind::Address => arg.value_name("ADDR"),
                 Kind::Directory => arg.value_name("DIR"),
@@ -267,7 +274,7 @@ impl Config {
         for key in KEYS {
             if let Some(value) = env(key.env) {
                 let values = match key.kind {
-                    Kind::Urls | Kind::Counts => {
+                    Kind::Urls | Kind::Names | Kind::Counts => {
                         value.split([',', ' ']).filter(|part| !part.is_empty()).collect()
                     }
                     _ => vec![value.as_str()],
@@ -303,7 +310,7 @@ impl Config {
                 (toml::Value::String(text), _) => vec![text],
                 (toml::Value::Integer(number), Kind::Number(..)) => vec![number.to_string()],
                 (toml::Value::Boolean(switch), Kind::Switch) => vec![switch.to_string()],
-                (toml::Value::Array(items), Kind::Urls | Kind::Counts) => {
+                (toml::Value::Array(items), Kind::Urls | Kind::Names | Kind::Counts) => {
                     let texts = items.iter().map(|item| item.as_str().map(str::to_string));
                     texts.collect::<Option<Vec<_>>>().ok_or_else(|| key.wrong("", &origin))?
                 }
@@ -383,6 +390,7 @@ impl Config {
 impl Key {
     fn check(&self, value: &str, origin: &Origin) -> Result<(), ConfigError> {
         let good = match self.kind {
+            Kind::Names => !value.is_empty() && !value.contains(['/', ':', ' ']),
             Kind::Text | Kind::Directory => !value.is_empty() && !value.contains('\0'),
             Kind::Address => value
                 .rsplit_once(':')
@@ -410,6 +418,7 @@ impl Key {
             Kind::Address => "host:port, for example 127.0.0.1:3655".to_string(),
             Kind::Url => "a URL, for example http://127.0.0.1:3655".to_string(),
             Kind::Urls => "a list of URLs, for example http://192.0.2.1:3655".to_string(),
+            Kind::Names => "a list of host names, for example my.example.org".to_string(),
             Kind::Counts => "a list of path=number, for example users=10".to_string(),
             Kind::Switch => "true or false".to_string(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
@@ -537,7 +546,7 @@ mod tests {
     fn names_follow_one_rule() {
         for key in KEYS {
             assert_eq!(key.env, format!("FOLKMOOT_{}", key.name.to_uppercase()));
-            let listed = matches!(key.kind, Kind::Urls | Kind::Counts);
+            let listed = matches!(key.kind, Kind::Urls | Kind::Names | Kind::Counts);
             let flag = key.name.replace('_', "-");
             let flag = if listed { key.flag.to_string() } else { flag };
             assert_eq!(key.flag, flag);

@@ -101,6 +101,12 @@ pub(crate) fn builder(config: &Config) -> Result<Builder, Failure> {
     for address in config.list("addresses") {
         builder = builder.advertise(address);
     }
+    for host in config.list("hosts") {
+        builder = builder.allow_host(host);
+    }
+    for origin in config.list("origins") {
+        builder = builder.allow_origin(origin);
+    }
     for (prefix, versions) in config.counts("histories") {
         builder = builder.history(prefix, versions);
     }

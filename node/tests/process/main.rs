@@ -6,3 +6,4 @@ mod durability;
 mod life;
 mod mesh;
 mod support;
+mod tools;

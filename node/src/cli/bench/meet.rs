@@ -22,11 +22,10 @@ pub(super) const MEET: Part = Part {
 };
 
 fn meet(bench: &Bench) -> Result<Round, Failure> {
-    let scratch = bench.scratch()?;
     let entries = bench.scaled(1_000_000).max(2 * MISSING);
-    let a = bench.start(&scratch, "a", None)?;
-    let between = bench.start(&scratch, "between", Some(&a))?;
-    let b = bench.start(&scratch, "b", Some(&between))?;
+    let a = bench.start("a", None)?;
+    let between = bench.start("between", Some(&a))?;
+    let b = bench.start("b", Some(&between))?;
     wait(bench, "the chain", &a, 3)?;
     bench.client(fill(a.clone(), 0..entries - MISSING))?;
     let (one, other) = (a.clone(), b.clone());
@@ -34,14 +33,12 @@ fn meet(bench: &Bench) -> Result<Round, Failure> {
     bench.close([b, between]);
 
     bench.client(fill(a.clone(), entries - MISSING..entries))?;
-    let began = Instant::now();
-    let (first, b) = reunite(bench, &scratch, &a, MISSING)?;
-    let took = began.elapsed();
+    let (first, took, b) = reunite(bench, &a, MISSING)?;
     bench.close([b]);
     bench.client(fill(a.clone(), entries..entries + MISSING))?;
-    let (again, b) = reunite(bench, &scratch, &a, MISSING)?;
+    let (again, _, b) = reunite(bench, &a, MISSING)?;
     bench.close([b]);
-    let (equal, b) = reunite(bench, &scratch, &a, 0)?;
+    let (equal, _, b) = reunite(bench, &a, 0)?;
     if count(&b) != entries + MISSING {
         return Err(differs("entries", entries + MISSING, count(&b)));
     }
@@ -49,31 +46,30 @@ fn meet(bench: &Bench) -> Result<Round, Failure> {
     let more = vec![
         ("KiB at a later meeting, 100 missing", again),
         ("KiB at a later meeting, none missing", equal),
-        ("s until both held the same, with the start of one", took.as_secs_f64()),
+        ("s until both held the same, with the start of one", took),
     ];
     Ok(Round { value: first, more, ..Round::default() })
 }
 
 /// Starts the other node as a peer of `a`, waits until both know that they hold the same, and
-/// says how many KiB of comparing and catching up that took beside `missing` entries.
-fn reunite(
-    bench: &Bench,
-    scratch: &crate::cli::scratch::Scratch,
-    a: &Node,
-    missing: u64,
-) -> Result<(f64, Node), Failure> {
+/// says how many KiB of comparing and catching up that took beside `missing` entries, and after
+/// how many seconds they held the same.
+fn reunite(bench: &Bench, a: &Node, missing: u64) -> Result<(f64, f64, Node), Failure> {
     let one = a.clone();
     let before = bench.client(async move { Ok(status(&one).await?.stats.repair_bytes) })?;
-    let b = bench.start(scratch, "b", Some(a))?;
+    let began = Instant::now();
+    let b = bench.start("b", Some(a))?;
     let (one, other) = (a.clone(), b.clone());
-    let sent = bench.client(async move {
+    let (sent, took) = bench.client(async move {
         agree(&one, &other).await?;
+        let took = began.elapsed().as_secs_f64();
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (one, other) = (status(&one).await?, status(&other).await?);
             let links: Vec<_> = one.links.iter().chain(&other.links).collect();
             if links.len() == 2 && links.iter().all(|link| link.in_sync) {
-                return Ok(one.stats.repair_bytes - before + other.stats.repair_bytes);
+                let sent = one.stats.repair_bytes - before + other.stats.repair_bytes;
+                return Ok((sent, took));
             }
             if Instant::now() > deadline {
                 return Err(differs("the links", "in sync", links));
@@ -83,5 +79,5 @@ fn reunite(
     })?;
     let entry = path_text(0).len() + value(0).len();
     let beside = sent.saturating_sub(missing * entry as u64);
-    Ok((beside as f64 / 1024.0, b))
+    Ok((beside as f64 / 1024.0, took, b))
 }

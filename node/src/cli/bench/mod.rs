@@ -18,6 +18,7 @@ use super::scratch::Scratch;
 use clap::{Args, Subcommand};
 use folkmoot::Node;
 use report::{Part, print};
+use std::cell::RefCell;
 use std::future::Future;
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
@@ -82,7 +83,15 @@ pub(crate) struct Bench {
     nodes: Runtime,
     client: Runtime,
     scale: u64,
-    dir: Option<PathBuf>,
+    scratch: Scratch,
+    started: RefCell<Vec<Node>>,
+}
+
+impl Drop for Bench {
+    /// Whatever came of the round: nobody writes any more when the directory is removed.
+    fn drop(&mut self) {
+        self.close(self.started.take());
+    }
 }
 
 /// Runs `bench`.
@@ -132,7 +141,8 @@ impl Bench {
             nodes: threads("node", 2)?,
             client: threads(report::CLIENT_THREAD, 1)?,
             scale: args.scale,
-            dir: args.dir.clone(),
+            scratch: Scratch::new(args.dir.as_deref(), "bench")?,
+            started: RefCell::default(),
         })
     }
 
@@ -141,21 +151,24 @@ impl Bench {
         (amount * self.scale / 100).max(1)
     }
 
-    fn scratch(&self) -> Result<Scratch, Failure> {
-        Scratch::new(self.dir.as_deref(), "bench")
+    /// Where the node of that name keeps its data.
+    fn data_dir(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
     }
 
     /// Starts a node on the nodes' threads.
-    fn start(&self, scratch: &Scratch, name: &str, peer: Option<&Node>) -> Result<Node, Failure> {
+    fn start(&self, name: &str, peer: Option<&Node>) -> Result<Node, Failure> {
         let builder = Node::builder()
             .listen("127.0.0.1:0")
-            .data_dir(scratch.path().join(name))
+            .data_dir(self.data_dir(name))
             .secret("a secret for measuring")
             .peers(peer.map(Node::url));
         let started = self.nodes.block_on(async move {
             tokio::spawn(builder.start()).await.expect("starting a node does not panic")
         });
-        started.map_err(|error| Failure::new(Exit::Failed, error))
+        let node = started.map_err(|error| Failure::new(Exit::Failed, error))?;
+        self.started.borrow_mut().push(node.clone());
+        Ok(node)
     }
 
     /// Runs the load generator, or whatever else is not a node.

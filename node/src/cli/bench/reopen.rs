@@ -36,8 +36,7 @@ impl Drop for Served {
 }
 
 fn reopen(bench: &Bench) -> Result<Round, Failure> {
-    let scratch = bench.scratch()?;
-    let node = bench.start(&scratch, "a", None)?;
+    let node = bench.start("a", None)?;
     let entries = bench.scaled(1_000_000);
     bench.client(fill(node.clone(), 0..entries))?;
     bench.close([node]);
@@ -49,7 +48,7 @@ fn reopen(bench: &Bench) -> Result<Round, Failure> {
     let began = Instant::now();
     let mut command = Command::new(program);
     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data-dir"]);
-    command.arg(scratch.path().join("a")).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg(bench.data_dir("a")).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut served = Served(command.spawn().map_err(cannot)?);
     let stdout = served.0.stdout.take().expect("the output is piped");
     let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);

@@ -30,8 +30,7 @@ pub(super) const HTTP_BATCH: Part = Part {
 };
 
 fn rest(bench: &Bench, connections: u64, items: u64, requests: u64) -> Result<Round, Failure> {
-    let scratch = bench.scratch()?;
-    let node = bench.start(&scratch, "a", None)?;
+    let node = bench.start("a", None)?;
     let requests = bench.scaled(requests);
     let address = node.addr();
     let share = Share::start();

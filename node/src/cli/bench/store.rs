@@ -36,8 +36,7 @@ pub(super) const GET: Part = Part {
 };
 
 fn put(bench: &Bench, in_flight: usize, count: u64) -> Result<Round, Failure> {
-    let scratch = bench.scratch()?;
-    let node = bench.start(&scratch, "a", None)?;
+    let node = bench.start("a", None)?;
     let count = bench.scaled(count);
     let mut last = vec![0; bench.scaled(ENTRIES) as usize];
     let writer = node.clone();
@@ -55,8 +54,7 @@ fn put(bench: &Bench, in_flight: usize, count: u64) -> Result<Round, Failure> {
 }
 
 fn get(bench: &Bench) -> Result<Round, Failure> {
-    let scratch = bench.scratch()?;
-    let node = bench.start(&scratch, "a", None)?;
+    let node = bench.start("a", None)?;
     let entries = bench.scaled(ENTRIES);
     bench.client(fill(node.clone(), 0..entries))?;
     let count = bench.scaled(1_000_000);
