@@ -27,6 +27,7 @@ pub(super) async fn status(State(doors): Shared) -> Result<Response, Refusal> {
         "version": env!("CARGO_PKG_VERSION"),
         "listen": doors.node.addr().to_string(),
         "data_dir": doors.node.data_dir(),
+        "durability": doors.node.durability().name(),
         "uptime_seconds": doors.uptime_seconds(),
         "open_clients": doors.port.policy.open_clients,
         "nodes": status.nodes.len(),

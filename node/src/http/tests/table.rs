@@ -114,6 +114,7 @@ async fn operators_find_what_they_look_for() {
     let status = door.ask("GET /v1/status").await.json();
     assert!(status["data"]["entries"].as_u64().is_some_and(|entries| entries >= 1));
     assert!(status["counters"]["writes"].as_u64().is_some_and(|writes| writes >= 1));
+    assert_eq!(status["durability"], "sync");
     let mesh = door.ask("GET /v1/mesh").await.json();
     assert_eq!(mesh["nodes"][0]["self"], true);
     let metrics = door.ask("GET /metrics").await;
