@@ -74,7 +74,8 @@ command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; 
 
 check cargo fmt --all --check
 check cargo clippy --workspace --all-targets --locked -- -D warnings
-tests cargo test --workspace --locked --no-fail-fast
+tests cargo test -p folkmoot-core -p folkmoot --locked --no-fail-fast
+tests cargo test -p folkmoot-sim --profile sim --locked --no-fail-fast
 conformance
 if cargo deny --version >/dev/null 2>&1; then check cargo deny --offline check licenses bans sources; fi
 

@@ -149,7 +149,8 @@ impl Window {
         let slot = &mut self.waiting[number - self.first];
         if let Err(failure) = result {
             let lines = slot.as_ref().map_or(&[][..], |(lines, _)| lines);
-            return Err(match failure.item.and_then(|item| lines.get(item)) {
+            let item = failure.item.or((lines.len() == 1).then_some(0));
+            return Err(match item.and_then(|item| lines.get(item)) {
                 Some(line) => failure.at(format!("line {line}")),
                 None => failure,
             });

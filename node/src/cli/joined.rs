@@ -4,6 +4,8 @@
 
 use super::failure::{Exit, Failure};
 use folkmoot::network::{Invite, Network};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 const FILE: &str = "joined.toml";
@@ -21,7 +23,7 @@ pub(crate) fn join(dir: &Path, invite: &Invite) -> Result<(), Failure> {
             .why(error)
             .hint("choose another directory with --data-dir")
     };
-    std::fs::create_dir_all(dir).map_err(cannot)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot)?;
     Network::join(dir, invite).map_err(|error| Failure::new(Exit::Config, error))?;
     let mut peers = peers(dir)?;
     // The newest invite knows best where the others are now.

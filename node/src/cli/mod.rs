@@ -34,7 +34,8 @@ Examples:
 
 Exit codes:
   0 done   1 failed   2 wrong command line   3 nothing there   4 no node answers
-  5 the node refused   6 a setting is wrong   7 port or data directory cannot be used";
+  5 the node refused   6 a setting is wrong   7 port or data directory cannot be used
+  74 the disk failed under a running node";
 
 /// The meeting place that a community owns: every node holds the shared data, none is the centre.
 #[derive(Debug, Parser)]

@@ -48,13 +48,15 @@ fn kill_again_and_again(kills: u64, unsynced: bool) -> Result<String, String> {
     let mut acknowledged_all = 0;
     let mut recoveries = 0;
     for kill in 0..kills {
+        let began = Instant::now();
         let node = start(&dir, unsynced);
+        let start_took = began.elapsed();
         check(&node, &known)?;
         // Every third kill comes when all is answered and nothing is under way.
         let quiet = kill % 3 == 2;
         acknowledged_all += write_until_killed(node, &mut known, &mut random, quiet);
         if kill % 10 == 1 || (kills < 20 && kill == 0) {
-            recoveries += kill_in_recovery(&dir, unsynced, &mut random);
+            recoveries += kill_in_recovery(&dir, unsynced, start_took, &mut random);
         }
     }
     let node = start(&dir, unsynced);
@@ -75,11 +77,12 @@ fn node(dir: &Path, unsynced: bool) -> std::process::Command {
     node
 }
 
-/// Starts a node and kills it before it is ready, if it is not too quick for that.
-fn kill_in_recovery(dir: &Path, unsynced: bool, random: &mut Random) -> u64 {
+/// Starts a node and kills it at some moment before it is ready, if it is not too quick for that;
+/// answers how often it was not.
+fn kill_in_recovery(dir: &Path, unsynced: bool, start_took: Duration, random: &mut Random) -> u64 {
     let started = Instant::now();
     let (mut child, _log, lines) = spawn(node(dir, unsynced));
-    let wait = Duration::from_micros(random.below(40_000));
+    let wait = Duration::from_micros(random.below(start_took.as_micros() as u64));
     let mut ready = false;
     while let Some(left) = wait.checked_sub(started.elapsed()) {
         match lines.recv_timeout(left) {

@@ -190,13 +190,12 @@ fn a_join_makes_a_second_node_of_the_same_network_and_is_remembered() {
     let (_keep, dir) = directory();
     let (_keep_too, other) = directory();
     let listen = crate::support::free_address();
-    let address = format!("http://{listen}");
-    let first = start_at(&listen, &dir, &["--address", &address]);
+    let first = start_at(&listen, &dir, &[]);
     first.put("from", "\"the first\"");
+    let invite = invite_in(&first.banner);
     let (code, line, err) = run(&["invite", "--data-dir", &text(&dir), "--url", &first.url]);
-    assert_eq!(code, 0, "{err}");
-    assert!(line.contains("folkmoot-invite:"), "{line}");
-    let invite = line.split_whitespace().find(|word| word.starts_with("folkmoot-invite:")).unwrap();
+    assert_eq!((code, invite_in(&line)), (0, invite), "{err}");
+
     let args = ["join", invite, "--listen", "127.0.0.1:0", "--data-dir", &text(&other)];
     let joined = try_start(crate::support::folkmoot(&args));
     let joined = joined.unwrap_or_else(|(_, log)| panic!("{log}"));
@@ -204,4 +203,22 @@ fn a_join_makes_a_second_node_of_the_same_network_and_is_remembered() {
     joined.signal("TERM");
     first.put("from", "\"the first, again\"");
     start(&other, &[]).wait_for("from", Some("\"the first, again\""));
+}
+
+/// The first invite line in what a command has printed.
+fn invite_in(text: &str) -> &str {
+    text.split_whitespace().find(|word| word.starts_with("folkmoot-invite:")).unwrap()
+}
+
+#[test]
+fn a_directory_of_another_network_is_not_joined() {
+    let (_keep, dir) = directory();
+    let (_keep_too, other) = directory();
+    let first = start(&dir, &[]);
+    start(&other, &[]).signal("TERM");
+    let invite = invite_in(&first.banner);
+    let args = ["join", invite, "--listen", "127.0.0.1:0", "--data-dir", &text(&other)];
+    let (code, _, log) = run(&args);
+    assert_eq!(code, 6, "{log}");
+    assert!(log.contains(&text(&other)) && log.contains("--data-dir"), "{log}");
 }
