@@ -189,9 +189,9 @@ impl Builder {
         let mut first = Step::default();
         let engine = Engine::open(config, clock.now(), &overlay, &mut first);
         // What comes of the start is on disk before anybody can ask for it.
-        let batch = Arc::new(std::mem::take(&mut first.batch));
-        opened.commit(&[batch], self.durability).map_err(failed)?;
-        views.publish(&opened.database);
+        let batches = [Arc::new(std::mem::take(&mut first.batch))];
+        opened.commit(&batches, self.durability).map_err(failed)?;
+        views.publish(&batches);
         let mut act = Act::new(links.clone(), sessions.clone());
         let act_late = Act::new(links.clone(), sessions.clone());
         let writer = Writer::start(opened, self.durability, views.clone(), move |outputs| {

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes of blocks that are kept in memory.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes of all journals; beyond it the oldest is emptied into tables.
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Bytes of recent writes that a large keyspace keeps in memory.
@@ -57,7 +57,7 @@ impl Database {
         Ok(Database {
             meta: keyspace("meta", MEMTABLE_BYTES_SMALL)?,
             entries: keyspace("entries", MEMTABLE_BYTES)?,
-            log: keyspace("log", MEMTABLE_BYTES)?,
+            log: keyspace("log", MEMTABLE_BYTES / 2)?,
             history: keyspace("history", MEMTABLE_BYTES_SMALL)?,
             inner,
             keeps_unsynced: std::env::var_os(KEEPS_UNSYNCED_ENV).is_some(),

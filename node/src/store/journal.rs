@@ -59,7 +59,7 @@ pub(crate) fn check(directory: &Path, durable: u64) -> Result<Journals, Failure>
         let damage = |what| Failure::Damage(Damage { path: path.clone(), what });
         let read = chain.read(&bytes).map_err(damage)?;
         let rest = &bytes[read..];
-        if rest.iter().all(|byte| *byte == 0) {
+        if is_unwritten(rest) {
             continue;
         }
         if newest != Some(number) {
@@ -74,6 +74,12 @@ pub(crate) fn check(directory: &Path, durable: u64) -> Result<Journals, Failure>
         cut(&path, read as u64).map_err(|error| Failure::Io(path.clone(), error))?;
     }
     Ok(Journals { first: chain.first, last: chain.last })
+}
+
+/// Journals begin with a length of 64 MiB and are filled.
+fn is_unwritten(bytes: &[u8]) -> bool {
+    const ZEROS: &[u8] = &[0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {

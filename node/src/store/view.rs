@@ -1,10 +1,12 @@
 //! What everybody but the engine reads: the newest state that is on disk.
 
+use super::cache::Cache;
 use super::{Database, store_error};
 use bytes::Bytes;
 use folkmoot_core::data::read::{self, Found};
 use folkmoot_core::id::{Path, StoreId};
-use folkmoot_core::store::{Store, StoreError};
+use folkmoot_core::store::space::ENTRIES;
+use folkmoot_core::store::{Batch, Store, StoreError};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// A durable state of the store, whole and unchanging; cheap to clone.
@@ -14,8 +16,10 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 pub struct Snapshot(Option<Arc<View>>);
 
 struct View {
+    generation: u64,
     database: Database,
     snapshot: fjall::Snapshot,
+    cache: Arc<Cache>,
     has_fields: OnceLock<bool>,
 }
 
@@ -53,7 +57,15 @@ impl Snapshot {
 impl Store for Snapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let view = self.view()?;
-        view.database.get(Some(&view.snapshot), key)
+        let is_entry = key.first() == Some(&ENTRIES.0);
+        if is_entry && let Some(value) = view.cache.get(key, view.generation) {
+            return Ok(Some(value));
+        }
+        let value = view.database.get(Some(&view.snapshot), key)?;
+        if is_entry && let Some(value) = &value {
+            view.cache.keep(key, value, view.generation);
+        }
+        Ok(value)
     }
 
     fn scan(
@@ -81,16 +93,22 @@ pub(crate) struct Views {
 impl Views {
     /// Views of `database` as it is.
     pub(crate) fn new(database: &Database) -> Views {
-        let views = Views { newest: RwLock::new(None) };
-        views.publish(database);
-        views
+        let (cache, has_fields) = (Arc::new(Cache::new()), OnceLock::new());
+        let (database, snapshot) = (database.clone(), database.snapshot());
+        let view = View { generation: 0, database, snapshot, cache, has_fields };
+        Views { newest: RwLock::new(Some(Arc::new(view))) }
     }
 
-    /// Snapshots that are asked for from now on show `database` as it is now.
-    pub(crate) fn publish(&self, database: &Database) {
-        let snapshot = database.snapshot();
-        let view = View { snapshot, database: database.clone(), has_fields: OnceLock::new() };
+    /// Snapshots that are asked for from now on show the commit of `batches`. One thread calls it.
+    pub(crate) fn publish(&self, batches: &[Arc<Batch>]) {
+        let Some(before) = self.snapshot().0 else { return };
+        let generation = before.generation + 1;
+        let (database, cache) = (before.database.clone(), before.cache.clone());
+        cache.commit(batches);
+        let (snapshot, has_fields) = (database.snapshot(), OnceLock::new());
+        let view = View { generation, database, snapshot, cache: cache.clone(), has_fields };
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
+        cache.show(generation);
     }
 
     /// The newest durable state.

@@ -169,7 +169,7 @@ fn write(
             if let Err(error) = opened.commit(&batches, durability) {
                 fatal::stop(&format!("a write to disk failed: {error}"));
             }
-            views.publish(&opened.database);
+            views.publish(&batches);
             done += batches.len() as u64;
             shared.done.store(done, Ordering::Release);
             batches.clear();
