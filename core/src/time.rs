@@ -70,6 +70,10 @@ impl fmt::Debug for Stamp {
 const BOUND_AHEAD_MS: u64 = 10_000;
 /// The bound is written again when less than this is left of it, in milliseconds.
 const BOUND_RENEW_MS: u64 = 5_000;
+/// The same for a clock that runs ahead of the wall clock, in stamps: it moves by its counter
+/// only, and more would take it further ahead with every restart.
+const BOUND_AHEAD_STAMPS: u64 = 1 << 20;
+const BOUND_RENEW_STAMPS: u64 = 1 << 19;
 
 /// The hybrid logical clock of one node.
 #[derive(Debug)]
@@ -107,11 +111,15 @@ impl Clock {
 
     /// The bound to write with the next batch, if the one on disk is nearly used up. After a
     /// restart the clock continues above what was written, so no stamp is ever made twice.
-    pub fn bound_to_persist(&mut self) -> Option<Stamp> {
-        if self.last.ms().saturating_add(BOUND_RENEW_MS) <= self.bound.ms() {
+    pub fn bound_to_persist(&mut self, wall_ms: u64) -> Option<Stamp> {
+        let above = |ms: u64, stamps: u64| {
+            let by_wall = Stamp::from_ms(wall_ms.saturating_add(ms));
+            by_wall.max(Stamp(self.last.0.saturating_add(stamps)))
+        };
+        if above(BOUND_RENEW_MS, BOUND_RENEW_STAMPS) <= self.bound {
             return None;
         }
-        self.bound = Stamp::from_ms(self.last.ms().saturating_add(BOUND_AHEAD_MS));
+        self.bound = above(BOUND_AHEAD_MS, BOUND_AHEAD_STAMPS);
         Some(self.bound)
     }
 
@@ -162,12 +170,42 @@ mod tests {
     }
 
     #[test]
+    fn restarts_in_quick_succession_do_not_drive_the_clock_into_the_future() {
+        let (mut bound, mut last) = (Stamp(0), Stamp(0));
+        for wall in (1_000_000..1_100_000).step_by(1_000) {
+            let mut clock = Clock::new(bound, DRIFT);
+            for _ in 0..3 {
+                let made = clock.tick(wall);
+                assert!(made > last);
+                last = made;
+                bound = clock.bound_to_persist(wall).unwrap_or(bound);
+                assert!(bound >= made);
+            }
+            assert!(last.ms() < wall + 15_000, "{} ms ahead", last.ms() - wall);
+        }
+    }
+
+    #[test]
+    fn the_bound_is_not_written_with_every_stamp() {
+        for ahead_ms in [0, 30_000] {
+            let mut clock = Clock::new(Stamp(0), DRIFT);
+            clock.observe(Stamp::from_ms(ahead_ms), 0).unwrap();
+            let made = |wall| {
+                clock.tick(wall);
+                clock.bound_to_persist(wall).is_some()
+            };
+            let written = (0..20_000).map(|n| n / 10).map(made).filter(|written| *written).count();
+            assert!(written <= 2, "{written} times in two seconds");
+        }
+    }
+
+    #[test]
     fn a_restart_continues_above_every_stamp_made_before() {
         let mut clock = Clock::new(Stamp(0), DRIFT);
         let mut bound = Stamp(0);
         for wall in (0..60_000).step_by(100) {
             let made = clock.tick(wall);
-            bound = clock.bound_to_persist().unwrap_or(bound);
+            bound = clock.bound_to_persist(wall).unwrap_or(bound);
             assert!(Clock::new(bound, DRIFT).tick(0) > made);
         }
     }

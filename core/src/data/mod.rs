@@ -271,7 +271,7 @@ impl Service for Data {
         self.write_log(ctx);
         self.send_events(ctx);
         if !ctx.batch.is_empty()
-            && let Some(bound) = ctx.clock.bound_to_persist()
+            && let Some(bound) = ctx.clock.bound_to_persist(ctx.now.wall_ms)
         {
             ctx.batch.put(META.key(crate::engine::CLOCK_BOUND), bound.0.to_be_bytes().to_vec());
         }
