@@ -28,8 +28,13 @@ impl Data {
             return;
         }
         self.expire(ctx);
+        let before = ctx.stats.collected;
         self.collect(ctx);
-        let wait = if self.expiring.is_empty() { COLLECT_MS } else { EXPIRY_CHECK_MS };
+        let wait = match ctx.stats.collected - before {
+            all if all == SLICE_ENTRIES_MAX as u64 => 1, // there is more
+            _ if self.expiring.is_empty() => COLLECT_MS,
+            _ => EXPIRY_CHECK_MS,
+        };
         let next_end = self
             .expiring
             .first()

@@ -112,7 +112,7 @@ impl Peer {
     /// returns what was drawn.
     fn pause(&mut self, ctx: &mut Ctx) -> u64 {
         let limits = ctx.limits;
-        self.pause_ms = (2 * self.pause_ms).clamp(limits.redial_ms_min, limits.redial_ms_max);
+        self.pause_ms = (2 * self.pause_ms).max(limits.redial_ms_min).min(limits.redial_ms_max);
         let drawn = self.pause_ms / 10 + ctx.rng.below(self.pause_ms - self.pause_ms / 10 + 1);
         self.due = ctx.now.time + drawn;
         drawn
