@@ -79,6 +79,9 @@ pub(crate) struct Ctx<'a> {
     pub(crate) speaks: Speaks,
     /// Set by a service that does not accept the spread message it was handed.
     pub(crate) refused: bool,
+    /// Whether something that was spread before the message that is handled is missing: marks do
+    /// not cover it.
+    pub(crate) ahead: bool,
     /// How many things the message that is handled or sent holds, for the statistics.
     pub(crate) weight: u64,
     /// The marks that came with the message that is handled.

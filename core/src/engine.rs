@@ -183,6 +183,7 @@ macro_rules! ctx {
             facts: &mut $engine.facts,
             speaks: $speaks,
             refused: false,
+            ahead: false,
             weight: 1,
             marked: None,
         }
@@ -210,6 +211,7 @@ impl Engine {
             facts: &mut facts,
             speaks: Speaks::AfterWrite,
             refused: false,
+            ahead: false,
             weight: 1,
             marked: None,
         };
@@ -357,7 +359,8 @@ impl Engine {
                     }
                 }
             }
-            Delivery::Spread { link, from, envelope } => {
+            Delivery::Spread { link, from, envelope, ahead } => {
+                ctx.ahead = ahead;
                 let (origin, body) = (envelope.origin, envelope.body.clone());
                 let handled = match envelope.tag {
                     Tag::DATA => self.data.on_spread(&mut ctx, origin, body),

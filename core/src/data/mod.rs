@@ -57,7 +57,8 @@ pub(crate) struct Data {
     number: u64,
     /// The log holds the changes after this one.
     floor: u64,
-    /// The newest change that did not come by spreading: neighbors must pull up to there.
+    /// The newest change that did not come by spreading, or out of order: neighbors must pull up
+    /// to there.
     pulled: u64,
     /// Nothing that is unknown and older is taken from others.
     horizon: renew::Horizon,
@@ -244,7 +245,11 @@ impl Service for Data {
     fn on_spread(&mut self, ctx: &mut Ctx, _origin: NodeId, body: Bytes) -> Handled {
         let entries = message::decode_entries(body)?;
         ctx.weight = entries.len() as u64;
+        let before = self.number;
         ctx.refused = !self.apply_all(ctx, entries, Source::Spread);
+        if ctx.ahead && self.number > before {
+            self.pulled = self.number; // no marks cover it yet
+        }
         Ok(())
     }
 

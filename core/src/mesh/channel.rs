@@ -128,6 +128,11 @@ impl Channels {
         }
     }
 
+    /// Forgets the channels of nodes of which `is_known` does not hold.
+    pub(crate) fn retain(&mut self, is_known: impl Fn(NodeId) -> bool) {
+        self.channels.retain(|node, _| is_known(*node));
+    }
+
     /// The way to `node` changed: what was on the old way may be lost.
     pub(crate) fn on_reroute(&mut self, now: Time) {
         for channel in self.channels.values_mut().filter(|c| !c.window.is_empty()) {

@@ -16,13 +16,14 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Takes a record if it is news; a node out of reach makes room if there are too many.
-    pub(crate) fn accept(&mut self, record: Record, routes: &Routes) -> bool {
+    /// Takes a record if it is news; a node out of reach other than `own` makes room if there are
+    /// too many.
+    pub(crate) fn accept(&mut self, record: Record, own: NodeId, routes: &Routes) -> bool {
         if !self.is_news(&record) {
             return false;
         }
         if self.records.len() >= NODES_MAX && !self.records.contains_key(&record.node) {
-            let out_of_reach = |node: &&NodeId| routes.way(**node).is_none();
+            let out_of_reach = |node: &&NodeId| **node != own && routes.way(**node).is_none();
             match self.records.keys().find(out_of_reach).copied() {
                 Some(node) => self.records.remove(&node),
                 None => return false,

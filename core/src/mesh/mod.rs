@@ -51,8 +51,9 @@ pub(crate) enum Delivery {
     Neighbor(NodeId, NeighborChange),
     /// A message of the neighbor.
     Message { link: LinkId, from: NodeId, tag: Tag, body: Bytes, marked: Option<Marked> },
-    /// A message spread to all; to be passed on if the service accepts it.
-    Spread { link: LinkId, from: NodeId, envelope: Spread },
+    /// A message spread to all; to be passed on if the service accepts it. `ahead`: something
+    /// that its origin spread before is missing.
+    Spread { link: LinkId, from: NodeId, envelope: Spread, ahead: bool },
 }
 
 /// The state of the mesh at this node.
@@ -439,7 +440,7 @@ impl Mesh {
             self.neighbors.keys().copied().collect(),
         );
         let bytes = record.encode();
-        self.members.accept(record, &self.routes);
+        self.members.accept(record, self.own, &self.routes);
         self.pass_record_on(&bytes, None);
     }
 
@@ -461,6 +462,9 @@ impl Mesh {
         }
         let claims = self.members.records().map(|record| (record.node, &record.links[..]));
         let claims = claims.filter(|(node, _)| *node != self.own);
+        let is_known = |node| node == self.own || self.members.boot(node).is_some();
+        self.spread.retain(is_known);
+        self.channels.retain(is_known);
         self.routes.rebuild(self.own, self.neighbors.keys().copied(), claims);
         self.channels.on_reroute(now);
     }

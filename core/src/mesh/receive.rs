@@ -119,7 +119,7 @@ impl Mesh {
             return Err(Malformed);
         }
         let bytes = record.encode();
-        if self.members.accept(record, &self.routes) {
+        if self.members.accept(record, self.own, &self.routes) {
             self.graph_changed = true;
             self.pass_record_on(&bytes, Some(link));
         }
@@ -147,7 +147,8 @@ impl Mesh {
             ctx.stats.spread_repeats += 1;
             return;
         }
-        self.deliveries.push(Delivery::Spread { link, from, envelope });
+        let ahead = self.spread.is_ahead(envelope.origin, envelope.sequence);
+        self.deliveries.push(Delivery::Spread { link, from, envelope, ahead });
     }
 
     fn on_graft(&mut self, ctx: &mut Ctx, link: LinkId, range: Range) {

@@ -22,6 +22,9 @@ struct Origin {
     contiguous: u64,
     /// Ranges beyond, in order, apart from each other.
     ranges: Vec<(u64, u64)>,
+    /// A neighbor said that everything up to here came another way. It settles what is missing,
+    /// but not whether an envelope was here before: a lie must not silence the origin.
+    claimed: u64,
 }
 
 impl Origin {
@@ -38,18 +41,23 @@ impl Origin {
         true
     }
 
-    fn advance(&mut self, contiguous: u64) {
-        self.contiguous = self.contiguous.max(contiguous);
+    fn claim(&mut self, upto: u64) {
+        self.claimed = self.claimed.max(upto);
         self.join();
     }
 
-    /// Joins ranges that touch; forgets the furthest if there are too many: they will be
-    /// announced again.
+    /// Up to where nothing is missing.
+    fn upto(&self) -> u64 {
+        self.contiguous.max(self.claimed)
+    }
+
+    /// Joins ranges that touch or that follow what is claimed; forgets the furthest if there are
+    /// too many: they will be announced again.
     fn join(&mut self) {
         let mut joined: Vec<(u64, u64)> = Vec::with_capacity(self.ranges.len());
         for (from, to) in self.ranges.drain(..) {
             match joined.last_mut() {
-                _ if from <= self.contiguous.saturating_add(1) => {
+                _ if from <= self.contiguous.max(self.claimed).saturating_add(1) => {
                     self.contiguous = self.contiguous.max(to);
                 }
                 Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
@@ -105,7 +113,7 @@ impl SpreadState {
     pub(crate) fn next_sequence(&mut self, own: NodeId, boot: u64) -> u64 {
         self.own_sequence += 1;
         let origin = self.origins.entry(own).or_default();
-        *origin = Origin { boot, contiguous: self.own_sequence, ranges: Vec::new() };
+        *origin = Origin { boot, contiguous: self.own_sequence, ..Origin::default() };
         self.own_sequence
     }
 
@@ -129,8 +137,10 @@ impl SpreadState {
     /// Keeps an envelope for those who ask for it, and announces it soon.
     pub(crate) fn keep(&mut self, key: (NodeId, u64, u64), kept: Kept, announce_at: Time) {
         self.cache_bytes += kept.0.len();
-        self.cache.insert(key, kept);
-        self.cache_order.push_back(key);
+        match self.cache.insert(key, kept) {
+            Some(old) => self.cache_bytes -= old.0.len(),
+            None => self.cache_order.push_back(key),
+        }
         while self.cache.len() > SPREAD_CACHE_MAX || self.cache_bytes > SPREAD_CACHE_BYTES_MAX {
             let Some(oldest) = self.cache_order.pop_front() else { break };
             self.cache_bytes -= self.cache.remove(&oldest).map_or(0, |kept| kept.0.len());
@@ -148,7 +158,7 @@ impl SpreadState {
         let fresh = std::mem::take(&mut self.fresh);
         let mark = |origin: NodeId| {
             let state = self.origins.get(&origin)?;
-            Some((origin, state.boot, state.contiguous))
+            Some((origin, state.boot, state.upto()))
         };
         Some(fresh.into_iter().filter_map(mark).collect())
     }
@@ -157,7 +167,7 @@ impl SpreadState {
     pub(crate) fn on_announced(&mut self, at: NodeId, mark: (NodeId, u64, u64), due: Time) {
         let (origin, boot, upto) = mark;
         match self.origin(origin, boot) {
-            Some(state) if state.contiguous < upto => {}
+            Some(state) if state.upto() < upto => {}
             _ => return,
         }
         let gap = self.gaps.entry(origin).or_insert(Gap { boot, to: upto, at, due, asked: 0 });
@@ -176,7 +186,7 @@ impl SpreadState {
         self.gaps.retain(|origin, gap| {
             let state = origins.get(origin);
             let Some(state) = state.filter(|state| state.boot == gap.boot) else { return false };
-            if state.contiguous >= gap.to {
+            if state.upto() >= gap.to {
                 return false;
             }
             if gap.due > now {
@@ -188,7 +198,7 @@ impl SpreadState {
             }
             gap.asked += 1;
             gap.due = now + pause_ms * (1 << gap.asked);
-            let from = state.contiguous + 1;
+            let from = state.upto() + 1;
             let range = Range { origin: *origin, boot: gap.boot, from, to: gap.to };
             grafts.push((gap.at, Some(range)));
             true
@@ -203,10 +213,11 @@ impl SpreadState {
         before != self.gaps.len()
     }
 
-    /// The kept envelopes of a range, up to `bytes_max`; `None` if the first is not kept.
+    /// The kept envelopes of a range: the first, and what fits in `bytes_max` with it; `None` if
+    /// the first is not kept.
     pub(crate) fn kept(&self, range: Range, bytes_max: usize) -> Option<Vec<Kept>> {
         let first = (range.origin, range.boot, range.from);
-        self.cache.get(&first)?;
+        let bytes_max = bytes_max.max(self.cache.get(&first)?.0.len());
         let mut bytes = 0;
         let fits = |(_, kept): &(_, &Kept)| {
             bytes += kept.0.len();
@@ -220,16 +231,14 @@ impl SpreadState {
 
     /// Up to where everything of each origin is here.
     pub(crate) fn marks(&self) -> Marks {
-        let mark = |(node, state): (&NodeId, &Origin)| (*node, state.boot, state.contiguous);
+        let mark = |(node, state): (&NodeId, &Origin)| (*node, state.boot, state.upto());
         self.origins.iter().map(mark).filter(|mark| mark.2 > 0).collect()
     }
 
     /// Whether everything that `marks` cover is here.
     pub(crate) fn covers(&self, marks: &Marks) -> bool {
         marks.iter().all(|(node, boot, upto)| {
-            self.origins
-                .get(node)
-                .is_some_and(|state| state.boot == *boot && state.contiguous >= *upto)
+            self.origins.get(node).is_some_and(|state| state.boot == *boot && state.upto() >= *upto)
         })
     }
 
@@ -238,8 +247,18 @@ impl SpreadState {
     pub(crate) fn advance(&mut self, mark: (NodeId, u64, u64)) {
         let (node, boot, upto) = mark;
         if let Some(state) = self.origin(node, boot) {
-            state.advance(upto);
+            state.claim(upto);
         }
+    }
+
+    /// Whether something before an envelope of a known run is missing.
+    pub(crate) fn is_ahead(&self, origin: NodeId, sequence: u64) -> bool {
+        self.origins.get(&origin).is_some_and(|state| sequence > state.upto())
+    }
+
+    /// Forgets the origins of which `is_known` does not hold.
+    pub(crate) fn retain(&mut self, is_known: impl Fn(NodeId) -> bool) {
+        self.origins.retain(|origin, _| is_known(*origin));
     }
 
     pub(crate) fn next_tick(&self) -> Option<Time> {
@@ -334,10 +353,34 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_that_is_kept_again_is_counted_once() {
+        let mut state = SpreadState::default();
+        for _ in 0..100 {
+            let kept = (vec![0; SPREAD_CACHE_BYTES_MAX / 8].into(), 1);
+            state.keep((NODE, 1, 1), kept, Time(0));
+        }
+        assert_eq!(state.cache_bytes, SPREAD_CACHE_BYTES_MAX / 8);
+        assert_eq!((state.cache.len(), state.cache_order.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_claimed_is_not_missing_and_still_new_when_it_comes() {
+        let mut state = SpreadState::default();
+        state.note(NODE, 1, 1);
+        state.advance((NODE, 1, 5));
+        assert!(state.covers(&vec![(NODE, 1, 5)]) && !state.covers(&vec![(NODE, 1, 6)]));
+        assert!(state.note(NODE, 1, 4) && !state.note(NODE, 1, 4) && !state.note(NODE, 1, 1));
+        assert!(state.note(NODE, 1, 6) && !state.is_ahead(NODE, 6));
+        assert!(state.note(NODE, 1, 8) && state.is_ahead(NODE, 8));
+        assert_eq!(state.marks(), vec![(NODE, 1, 6)]);
+    }
+
+    #[test]
     fn numbers_at_the_end_of_their_range_do_no_harm() {
         let mut state = SpreadState::default();
         assert!(state.note(NODE, u64::MAX, u64::MAX));
         state.advance((NODE, u64::MAX, u64::MAX));
         assert!(!state.note(NODE, u64::MAX, u64::MAX));
+        assert!(!state.is_ahead(NODE, u64::MAX));
     }
 }
