@@ -40,7 +40,7 @@ impl Data {
     ) -> bool {
         let mut accepted = true;
         for (key, entry) in entries {
-            if ctx.clock.observe(entry.version.stamp, ctx.now.wall_ms).is_err() {
+            if ctx.clock.observe(entry.newest_stamp(), ctx.now.wall_ms).is_err() {
                 if ctx.stats.future_refused == 0 {
                     ctx.notice(Notice::Future(entry.version.node));
                 }
@@ -184,13 +184,13 @@ impl Data {
 
     /// Notes when an entry ends, or since when it is dead.
     fn schedule(&mut self, key: &EntryKey, entry: &Entry, wall_ms: u64) {
-        match entry.dead_since_ms() {
-            Some(end) if entry.is_live(wall_ms) => {
-                self.expiring.insert((end, key.clone()));
+        match (entry.expires_ms, entry.buried_since_ms()) {
+            (Some(end), _) if entry.is_live(wall_ms) => {
+                self.expiring.insert((end, key.detached()));
                 self.wall_due = Some(crate::time::Time(0));
             }
-            Some(since) => drop(self.graveyard.insert((since, key.clone()))),
-            None => {}
+            (_, Some(since)) => drop(self.graveyard.insert((since, key.detached()))),
+            (_, None) => {}
         }
     }
 
@@ -199,8 +199,10 @@ impl Data {
             self.graveyard.remove(&(old.stamp.ms(), key.clone()));
         } else if old.flags & Slot::EXPIRES != 0 {
             let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
-            if let Some(Ok(Entry { expires_ms: Some(end), .. })) = stored {
-                self.graveyard.remove(&(end, key.clone()));
+            if let Some(Ok(entry)) = stored
+                && let Some((end, since)) = entry.expires_ms.zip(entry.buried_since_ms())
+            {
+                self.graveyard.remove(&(since, key.clone()));
                 self.expiring.remove(&(end, key.clone()));
             }
         }

@@ -46,11 +46,11 @@ impl Data {
     fn expire(&mut self, ctx: &mut Ctx) {
         for _ in 0..SLICE_ENTRIES_MAX {
             let ended = |(end, _): &&(u64, EntryKey)| *end <= ctx.now.wall_ms;
-            let Some((end, key)) = self.expiring.first().filter(ended).cloned() else { break };
+            let Some((_, key)) = self.expiring.first().filter(ended).cloned() else { break };
             self.expiring.pop_first();
             if let Some(Ok(entry)) = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes) {
                 self.emit(&key, &entry, true);
-                self.graveyard.insert((end, key));
+                self.graveyard.extend(entry.buried_since_ms().map(|since| (since, key)));
             }
         }
     }

@@ -54,6 +54,11 @@ impl EntryKey {
         Some(EntryKey(bytes))
     }
 
+    /// A copy for keeping: a key from a message shares, and so keeps, all of the message's bytes.
+    pub(crate) fn detached(&self) -> EntryKey {
+        EntryKey(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The key's bytes, as on the wire and on disk.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
@@ -126,6 +131,21 @@ impl Entry {
         match self.value {
             None => Some(self.version.stamp.ms()),
             Some(_) => self.expires_ms,
+        }
+    }
+
+    /// Since when its grace runs: it can have ended before it was written, but what it replaced
+    /// may come back for a grace after that.
+    pub(crate) fn buried_since_ms(&self) -> Option<u64> {
+        self.dead_since_ms().map(|since| since.max(self.version.stamp.ms()))
+    }
+
+    /// The newest stamp that it names: its own, or that of what it says it followed. Neither may
+    /// lie in the future, for each can outrank other entries.
+    pub(crate) fn newest_stamp(&self) -> Stamp {
+        match self.strategy {
+            Strategy::First { after } => self.version.stamp.max(after),
+            Strategy::Last | Strategy::Field => self.version.stamp,
         }
     }
 

@@ -12,6 +12,8 @@ mod apply;
 mod collect;
 mod compare;
 mod entry;
+#[cfg(test)]
+mod hostile;
 mod message;
 pub mod read;
 mod renew;

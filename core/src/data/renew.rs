@@ -137,7 +137,12 @@ impl Data {
     ) -> bool {
         let horizon = summary.horizon;
         let parted_ms = self.renewal.seen_ms(horizon.node);
-        let stale = !equal && horizon.node != self.own && horizon.ms > parted_ms;
+        // Nothing younger than the grace is collected: such a horizon comes from a wrong clock, or
+        // from a node that wants others to drop what they hold.
+        let grace = ctx.limits.tombstone_grace_ms;
+        let collectable_ms = ctx.now.wall_ms.saturating_sub(grace) + ctx.limits.drift_ms_max;
+        let believed = horizon.ms <= collectable_ms;
+        let stale = !equal && believed && horizon.node != self.own && horizon.ms > parted_ms;
         let judgement = if stale { Judgement::Stale } else { Judgement::Fresh };
         let members = self.renewal.members();
         if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {

@@ -1,0 +1,153 @@
+//! Neighbors that lie: numbers out of this world, and what they know to be untrue.
+
+use super::super::message::From;
+use super::super::renew::{Horizon, Judgement};
+use super::*;
+
+#[test]
+fn a_first_write_that_claims_to_follow_the_end_of_time_poisons_nothing() {
+    let mut victim = Victim::new();
+    let link = victim.known(1);
+    victim.put("name", "before");
+    let first =
+        Entry { strategy: Strategy::First { after: Stamp(u64::MAX) }, ..entry(1, 0, "bad") };
+    victim.spread(link, 1, &vec![(at("name"), first.clone()), (at("new"), first)]);
+    victim.put("name", "after");
+    victim.put("new", "after");
+    assert_eq!(victim.get("name").as_deref(), Some(&b"after"[..]));
+    assert_eq!(victim.get("new").as_deref(), Some(&b"after"[..]));
+}
+
+#[test]
+fn a_first_write_that_follows_the_near_future_can_be_overwritten_at_once() {
+    let mut victim = Victim::new();
+    let link = victim.known(1);
+    let after = Stamp::from_ms(victim.now.wall_ms + 50_000);
+    let first = Entry { strategy: Strategy::First { after }, ..entry(1, 0, "bad") };
+    victim.spread(link, 1, &vec![(at("name"), first)]);
+    assert_eq!(victim.get("name").as_deref(), Some(&b"bad"[..]));
+    victim.put("name", "after");
+    assert_eq!(victim.get("name").as_deref(), Some(&b"after"[..]));
+}
+
+/// A neighbor that calls this node stale: `horizon` is the newest tombstone it says was collected.
+fn say_stale(victim: &mut Victim, link: LinkId, horizon: Horizon) {
+    let summary = victim.summary();
+    let sum = [1; 32];
+    let told = super::super::message::Summary { horizon, sum, number: 7, ..summary };
+    victim.tell(link, &Message::Summary(told));
+    let number = 7;
+    let next = From::Key(Bytes::new());
+    victim.tell(link, &Message::Page { number, next, done: true, entries: Vec::new() });
+    victim.run(100);
+}
+
+#[test]
+fn a_made_up_horizon_takes_nothing_away() {
+    for ms in [u64::MAX, WALL_MS + 5_000_000, WALL_MS, WALL_MS - 24 * 3_600_000] {
+        let mut victim = Victim::new();
+        let honest = victim.known(1);
+        victim.put("kept", "1");
+        victim.agree(honest);
+        victim.run(20_000);
+        victim.agree(honest);
+        victim.run(20_000);
+        let liar = victim.link(2);
+        let before = victim.status().digest;
+        say_stale(&mut victim, liar, Horizon { ms, node: NodeId([1; 32]) });
+        assert_eq!(victim.get("kept").as_deref(), Some(&b"1"[..]), "horizon {ms}");
+        assert_eq!(victim.status().digest, before, "horizon {ms}: nothing is stamped anew");
+        // And what is written elsewhere still comes in, also after a restart.
+        victim.restart();
+        let honest = victim.known(1);
+        let now = victim.now.wall_ms - WALL_MS;
+        victim.spread(honest, 1, &vec![(at("later"), entry(1, now, "2"))]);
+        assert_eq!(victim.get("later").as_deref(), Some(&b"2"[..]), "horizon {ms}");
+    }
+}
+
+#[test]
+fn a_stale_neighbor_that_is_not_is_only_not_listened_to() {
+    let mut victim = Victim::new();
+    let link = victim.known(1);
+    victim.put("kept", "1");
+    let judgement = Judgement::Stale;
+    let summary = super::super::message::Summary { judgement, sum: [3; 32], ..victim.summary() };
+    victim.tell(link, &Message::Summary(summary));
+    victim.run(30_000);
+    assert_eq!(victim.get("kept").as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_value_that_ended_before_it_was_written_does_not_make_others_stale() {
+    let mut victim = Victim::new();
+    let link = victim.known(1);
+    victim.put("a", "1");
+    let ms = victim.now.wall_ms + 50_000 - WALL_MS;
+    let ended = Entry { expires_ms: Some(1), ..entry(1, ms, "gone") };
+    victim.spread(link, 1, &vec![(at("a"), ended)]);
+    victim.run(180_000);
+    victim.take_said(link);
+    victim.agree(link);
+    victim.run(15_000);
+    let heard = victim.take_said(link);
+    let horizons = heard.iter().filter_map(|message| match message {
+        Message::Summary(summary) => Some(summary.horizon.ms),
+        _ => None,
+    });
+    let horizons: Vec<u64> = horizons.collect();
+    assert!(!horizons.is_empty());
+    assert!(horizons.iter().all(|ms| *ms == 0), "nothing is old enough to be collected");
+}
+
+#[test]
+fn marks_at_the_end_of_time_do_not_silence_a_node() {
+    let mut victim = Victim::new();
+    let honest = victim.known(1);
+    let liar = victim.known(2);
+    let summary = victim.summary();
+    let marks = vec![(NodeId([1; 32]), 1, u64::MAX)];
+    victim.tell_marked(liar, &marks, &Message::Summary(summary));
+    for sequence in 1..=3 {
+        let now = victim.now.wall_ms - WALL_MS;
+        let value = sequence.to_string();
+        victim.spread(honest, sequence, &vec![(at("a"), entry(1, now + sequence, &value))]);
+        assert_eq!(victim.get("a").as_deref(), Some(value.as_bytes()));
+    }
+}
+
+#[test]
+fn announcements_and_grafts_of_everything_ask_a_bounded_number_of_times() {
+    let mut victim = Victim::new();
+    let link = victim.known(1);
+    let mut body = BytesMut::new();
+    put_varint(&mut body, 1);
+    body.put_slice(&[1; 32]);
+    body.put_u64(1);
+    put_varint(&mut body, u64::MAX);
+    victim.say(link, Kind::Announce, &body);
+    victim.said.clear();
+    victim.run(5_000);
+    let grafts = victim.said.iter().filter(|(_, kind, _)| *kind == Kind::Graft as u8).count();
+    assert!(grafts <= 3, "{grafts} grafts");
+}
+
+#[test]
+fn more_writing_nodes_than_can_be_numbered_shut_out_neither_this_node_nor_the_known_ones() {
+    let mut victim = Victim::new();
+    let link = victim.known(1);
+    let now = victim.now.wall_ms - WALL_MS;
+    for first in (0..u32::from(u16::MAX)).step_by(1_000) {
+        let entry = |n: u32| {
+            let mut node = [77; 32];
+            node[..4].copy_from_slice(&n.to_be_bytes());
+            let version = Version { node: NodeId(node), ..entry(1, now, "").version };
+            (at(&format!("flood/{n}")), Entry { version, ..entry(1, now, "") })
+        };
+        let sequence = u64::from(first / 1_000) + 1;
+        victim.spread(link, sequence, &(first..first + 1_000).map(entry).collect());
+    }
+    victim.restart();
+    victim.put("mine", "1");
+    assert_eq!(victim.get("mine").as_deref(), Some(&b"1"[..]), "an acknowledged write is there");
+}
