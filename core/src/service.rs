@@ -13,6 +13,8 @@ pub(crate) enum NeighborChange {
     Up,
     /// There is no link any more.
     Down,
+    /// Its link is full: it is sent no live messages, and should be sent nothing large.
+    Full,
     /// It got no live messages for a while and can take them again.
     Drained,
     /// It has something that cannot be had envelope by envelope any more.

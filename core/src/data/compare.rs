@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups that are looked into at once; the others wait for the next round.
 const GROUPS_AT_ONCE: usize = 128;
+/// Versions that are listed at once, give or take a bucket; the others wait for the next round.
+const VERSIONS_AT_ONCE: usize = 32_768;
 
 /// Where a comparison with a neighbor stands.
 #[derive(Debug, Default)]
@@ -110,15 +112,27 @@ impl Data {
         let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         let State::Asked { store, .. } = neighbor.compare else { return };
-        neighbor.compare = State::Narrowed { store, number, marks, more, since: now };
-        let mut buckets = Vec::new();
+        let mut differing = BTreeSet::new();
         for (group, theirs) in groups {
             for (at, (own, theirs)) in (0u16..).zip(self.index.bucket_sums(group).zip(theirs)) {
-                if own != theirs {
-                    let bucket = group * 64 + at;
-                    buckets.push((bucket, self.outlines(bucket)));
-                }
+                differing.extend((own != theirs).then_some(group * 64 + at));
             }
+        }
+        let count = differing.len();
+        let mut versions = 0;
+        let fits = |bucket: &u16| {
+            let fits = versions < VERSIONS_AT_ONCE;
+            versions += self.index.bucket(*bucket).len();
+            fits
+        };
+        let buckets: Vec<_> = differing
+            .into_iter()
+            .take_while(fits)
+            .map(|bucket| (bucket, self.outlines(bucket)))
+            .collect();
+        let more = more || buckets.len() < count;
+        if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
+            neighbor.compare = State::Narrowed { store, number, marks, more, since: now };
         }
         self.tell(ctx, Dest::Neighbor(from), &Message::Versions { more, buckets });
     }
@@ -142,9 +156,13 @@ impl Data {
         &mut self,
         ctx: &mut Ctx,
         from: NodeId,
-        _more: bool,
+        cut: bool,
         buckets: Vec<(u16, Vec<Outline>)>,
     ) {
+        let neighbor = self.sync.neighbors.get_mut(&from).map(|neighbor| &mut neighbor.compare);
+        if let Some(State::Narrowed { more, .. }) = neighbor {
+            *more |= cut;
+        }
         let (mut want, mut give) = (Vec::new(), BTreeSet::new());
         for (bucket, theirs) in buckets {
             let own: BTreeMap<u64, Outline> =
@@ -173,7 +191,8 @@ impl Data {
 
     /// One slice of looking for what neighbors miss.
     pub(super) fn tick_compare(&mut self, ctx: &mut Ctx) {
-        let Some(mut job) = self.sync.jobs.pop() else { return };
+        let next = self.sync.jobs.iter().rposition(|job| self.sync.takes_more(job.to));
+        let Some(mut job) = next.map(|at| self.sync.jobs.remove(at)) else { return };
         let (mut seen, mut bytes) = (0, 0);
         let mut entries = Entries::new();
         let mut ended = true;

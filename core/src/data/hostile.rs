@@ -4,6 +4,7 @@
 //! nodes as it was. [`Victim`] is the engine with its store and clock; a neighbor is a link on which
 //! a test speaks.
 
+mod answers;
 mod lies;
 
 use super::message::{Entries, Message, encode_entries};

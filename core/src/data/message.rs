@@ -80,7 +80,7 @@ pub(crate) enum Message {
         more: bool,
         groups: Vec<(u16, Vec<u64>)>,
     },
-    /// The versions in buckets that differ.
+    /// The versions in buckets that differ; `more`: not of all that differ.
     Versions {
         more: bool,
         buckets: Vec<(u16, Vec<Outline>)>,

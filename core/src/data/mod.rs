@@ -276,6 +276,7 @@ impl Service for Data {
     fn on_step_end(&mut self, ctx: &mut Ctx) {
         self.spread_writes(ctx);
         self.write_log(ctx);
+        self.answer_pulls(ctx);
         self.send_events(ctx);
         if !ctx.batch.is_empty()
             && let Some(bound) = ctx.clock.bound_to_persist(ctx.now.wall_ms)

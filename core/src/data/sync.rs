@@ -47,6 +47,8 @@ pub(super) struct Neighbor {
     pub(super) in_sync: bool,
     pub(super) unequal_since: Option<Time>,
     compare_at: Time,
+    /// Its link is full.
+    full: bool,
     pub(super) compare: super::compare::State,
     /// Whether this node is stale towards it.
     pub(super) judgement: Judgement,
@@ -67,6 +69,8 @@ pub(super) struct Sync {
     known: BTreeMap<NodeId, Reached>,
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
     pull: Option<Pull>,
+    /// What neighbors asked for in this step; each is answered with one page, at its end.
+    asked: BTreeMap<NodeId, From>,
     pub(super) jobs: Vec<super::compare::Job>,
 }
 
@@ -86,7 +90,13 @@ impl Sync {
             }
             true
         });
-        Sync { known, neighbors: BTreeMap::new(), pull: None, jobs: Vec::new() }
+        Sync {
+            known,
+            neighbors: BTreeMap::new(),
+            pull: None,
+            asked: BTreeMap::new(),
+            jobs: Vec::new(),
+        }
     }
 
     /// The store that `node` was last known to have; all zero for none.
@@ -99,10 +109,15 @@ impl Sync {
         self.neighbors.get(&node).is_some_and(|neighbor| neighbor.in_sync)
     }
 
+    /// Whether a neighbor's link takes more.
+    pub(super) fn takes_more(&self, node: NodeId) -> bool {
+        self.neighbors.get(&node).is_some_and(|neighbor| !neighbor.full)
+    }
+
     pub(super) fn next_tick(&self) -> Option<Time> {
         let compares = self.neighbors.values().map(|neighbor| neighbor.compare_at);
         let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
-        let job = (!self.jobs.is_empty()).then_some(Time(0));
+        let job = self.jobs.iter().any(|job| self.takes_more(job.to)).then_some(Time(0));
         compares.chain(pull).chain(job).min()
     }
 }
@@ -123,6 +138,7 @@ impl Data {
                     saved: reached,
                     in_sync: false,
                     unequal_since: None,
+                    full: false,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
                     judgement: Judgement::Unknown,
@@ -139,7 +155,14 @@ impl Data {
                     self.end_pull(ctx);
                 }
             }
-            NeighborChange::Drained | NeighborChange::Gap => self.send_summary(ctx, node, true),
+            NeighborChange::Full | NeighborChange::Drained => {
+                let full = change == NeighborChange::Full;
+                self.sync.neighbors.entry(node).and_modify(|neighbor| neighbor.full = full);
+                if !full {
+                    self.send_summary(ctx, node, true);
+                }
+            }
+            NeighborChange::Gap => self.send_summary(ctx, node, true),
         }
     }
 
@@ -165,7 +188,7 @@ impl Data {
         }
         match message {
             Message::Summary(summary) => self.on_summary(ctx, from, &summary),
-            Message::Pull(position) => self.on_pull(ctx, from, position),
+            Message::Pull(position) => drop(self.sync.asked.insert(from, position)),
             Message::Pruned => {
                 self.reach(from, None);
                 self.end_pull(ctx);
@@ -312,8 +335,15 @@ impl Data {
         self.renewal.is_under_way() || self.sync.neighbors.values().any(stale)
     }
 
+    /// Answers the pulls of this step.
+    pub(super) fn answer_pulls(&mut self, ctx: &mut Ctx) {
+        for (node, position) in std::mem::take(&mut self.sync.asked) {
+            self.answer_pull(ctx, node, position);
+        }
+    }
+
     /// Answers a pull with one page.
-    fn on_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
+    fn answer_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
         if self.may_not_serve() {
             return; // the other asks again
         }
@@ -363,9 +393,6 @@ impl Data {
             return None;
         }
         listed.ok().flatten()?;
-        // What this step has logged so far is not in the store's log yet.
-        let unwritten = self.number - self.logged.len() as u64;
-        let reached = reached.min(unwritten);
         let done = reached == self.number;
         Some((Message::Page { number: reached, next: From::Number(reached), done, entries }, done))
     }

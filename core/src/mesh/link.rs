@@ -22,6 +22,10 @@ pub(crate) struct Link {
     pub(crate) round_trip_ms: Option<u64>,
     /// Its send queue is full: what can be made up for later is not sent.
     pub(crate) behind: bool,
+    /// Whether the neighbor has told which records it has; it is answered once.
+    pub(crate) digested: bool,
+    /// Bytes of envelopes that this step has sent again; so many fit an answer.
+    pub(crate) regrafted: usize,
     pub(crate) unpacker: Unpacker,
     pub(crate) at_once: Packer,
     pub(crate) after_write: Packer,
@@ -45,6 +49,8 @@ impl Link {
             pinged: None,
             round_trip_ms: None,
             behind: false,
+            digested: false,
+            regrafted: 0,
             unpacker: Unpacker::default(),
             at_once: Packer::new(Kind::FragmentAtOnce),
             after_write: Packer::new(Kind::FragmentAfterWrite),
@@ -53,6 +59,7 @@ impl Link {
 
     /// Hands over what was packed.
     pub(crate) fn flush(&mut self, ctx: &mut Ctx) {
+        self.regrafted = 0;
         let lanes = [
             (self.at_once.take(), &mut *ctx.at_once),
             (self.after_write.take(), &mut *ctx.outputs),

@@ -180,8 +180,10 @@ impl Mesh {
     }
 
     pub(crate) fn on_link_full(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.behind = true;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if !std::mem::replace(&mut link.behind, true) {
+            let node = link.node;
+            self.tell_neighbor(node, NeighborChange::Full);
         }
     }
 
@@ -460,11 +462,11 @@ impl Mesh {
         if !std::mem::take(&mut self.graph_changed) {
             return;
         }
-        let claims = self.members.records().map(|record| (record.node, &record.links[..]));
-        let claims = claims.filter(|(node, _)| *node != self.own);
         let is_known = |node| node == self.own || self.members.boot(node).is_some();
         self.spread.retain(is_known);
         self.channels.retain(is_known);
+        let claims = self.members.records().map(|record| (record.node, &record.links[..]));
+        let claims = claims.filter(|(node, _)| *node != self.own);
         self.routes.rebuild(self.own, self.neighbors.keys().copied(), claims);
         self.channels.on_reroute(now);
     }

@@ -5,7 +5,7 @@ use super::{Delivery, Mesh, Record, ToSend, offset_ms};
 use crate::ctx::{Ctx, Marked, Speaks};
 use crate::engine::Notice;
 use crate::id::{LinkId, NodeId};
-use crate::limits::PAGE_BYTES_MAX;
+use crate::limits::{HOPS_MAX, PAGE_BYTES_MAX};
 use crate::wire::codec::{Decoded, Malformed, Reader};
 use crate::wire::envelope::{Spread, Tag, Unicast};
 use crate::wire::frame::Kind;
@@ -46,11 +46,7 @@ impl Mesh {
             Kind::FragmentAtOnce | Kind::FragmentAfterWrite => return Err(Malformed),
             Kind::Ping => self.on_ping(ctx, link, body)?,
             Kind::Pong => self.on_pong(ctx, link, body)?,
-            Kind::Digest => {
-                for record in self.members.missing_in(body)? {
-                    self.push(link, Speaks::AtOnce, Kind::Record, &[&record]);
-                }
-            }
+            Kind::Digest => self.on_digest(link, body)?,
             Kind::Record => self.on_record(ctx, link, body)?,
             Kind::Spread => self.on_spread(ctx, link, from, Spread::decode(body)?),
             Kind::Announce => {
@@ -79,6 +75,16 @@ impl Mesh {
                 let body = reader.rest();
                 self.deliveries.push(Delivery::Message { link, from, tag, body, marked });
             }
+        }
+        Ok(())
+    }
+
+    fn on_digest(&mut self, id: LinkId, body: Bytes) -> Decoded<()> {
+        let missing = self.members.missing_in(body)?;
+        let first =
+            self.links.get_mut(&id).is_some_and(|l| !std::mem::replace(&mut l.digested, true));
+        for record in missing.iter().filter(|_| first) {
+            self.push(id, Speaks::AtOnce, Kind::Record, &[record]);
         }
         Ok(())
     }
@@ -152,21 +158,21 @@ impl Mesh {
     }
 
     fn on_graft(&mut self, ctx: &mut Ctx, link: LinkId, range: Range) {
-        let kept = self.spread.kept(range, PAGE_BYTES_MAX);
-        let Some(kept) = kept else {
-            // Not kept any more: an announcement of nothing would be ignored; the services of the
-            // other side give up after some tries and catch up instead.
-            return;
-        };
-        for (body, weight) in kept {
+        let Some(sent) = self.links.get(&link).map(|link| link.regrafted) else { return };
+        // What is not kept any more, or would be too much at once, is not sent: the other side
+        // asks again, and after some tries its services catch up instead.
+        let room = PAGE_BYTES_MAX.checked_sub(sent).filter(|room| *room > 0);
+        let kept = room.and_then(|room| self.spread.kept(range, room));
+        for (body, weight) in kept.unwrap_or_default() {
             ctx.stats.pushed += weight;
+            self.links.entry(link).and_modify(|link| link.regrafted += body.len());
             self.push(link, Speaks::AfterWrite, Kind::Spread, &[&body]);
         }
     }
 
     fn on_unicast(&mut self, ctx: &mut Ctx, unicast: Unicast) -> Decoded<()> {
         if unicast.to != self.own {
-            if let Some(hops_left) = unicast.hops_left.checked_sub(1) {
+            if let Some(hops_left) = unicast.hops_left.min(HOPS_MAX).checked_sub(1) {
                 ctx.stats.forwarded += 1;
                 self.forward(ctx, Unicast { hops_left, ..unicast });
             } else {
