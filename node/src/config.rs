@@ -5,6 +5,7 @@
 //! what is unknown or wrong is an error that names the setting, its origin and the cure.
 
 use clap::{Arg, ArgAction, ArgMatches};
+use folkmoot::api::Strategy;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub(crate) enum Kind {
     Names,
     /// `path=number`, several of them, like `Urls`.
     Counts,
+    /// `path=strategy`, several of them, like `Urls`.
+    Strategies,
     /// `true` or `false`; a flag without a value.
     Switch,
     /// One of these words.
@@ -83,6 +86,8 @@ pub(crate) const KEYS: &[Key] = &[
         "When a write is acknowledged: sync (it is on the disk) or os (the system has it)"),
     key!("histories", "history", "FOLKMOOT_HISTORIES", Kind::Counts, "",
         "Keep older values at and below a path, users=10 keeps ten of each; repeatable"),
+    key!("strategies", "strategy", "FOLKMOOT_STRATEGIES", Kind::Strategies, "",
+        "How concurrent writes below a path are settled, users=merge (last, first, merge); repeatable"),
     key!("url", "url", "FOLKMOOT_URL", Kind::Url, "http://127.0.0.1:3655",
         "Node that client commands talk to"),
     key!("log", "log", "FOLKMOOT_LOG", LEVELS, "info",
@@ -190,6 +195,7 @@ impl Flags {
                 Kind::Switch => arg.action(ArgAction::SetTrue),
                 Kind::Urls => arg.action(ArgAction::Append).value_name("URL"),
                 Kind::Counts => arg.action(ArgAction::Append).value_name("PATH=N"),
+                Kind::Strategies => arg.action(ArgAction::Append).value_name("PATH=WORD"),
                 Kind::Names => arg.action(ArgAction::Append).value_name("NAME"),
                 Kind::Url => arg.value_name("URL").global(true),
                 Kind::Address => arg.value_name("ADDR"),
@@ -274,7 +280,7 @@ impl Config {
         for key in KEYS {
             if let Some(value) = env(key.env) {
                 let values = match key.kind {
-                    Kind::Urls | Kind::Names | Kind::Counts => {
+                    Kind::Urls | Kind::Names | Kind::Counts | Kind::Strategies => {
                         value.split([',', ' ']).filter(|part| !part.is_empty()).collect()
                     }
                     _ => vec![value.as_str()],
@@ -310,7 +316,10 @@ impl Config {
                 (toml::Value::String(text), _) => vec![text],
                 (toml::Value::Integer(number), Kind::Number(..)) => vec![number.to_string()],
                 (toml::Value::Boolean(switch), Kind::Switch) => vec![switch.to_string()],
-                (toml::Value::Array(items), Kind::Urls | Kind::Names | Kind::Counts) => {
+                (
+                    toml::Value::Array(items),
+                    Kind::Urls | Kind::Names | Kind::Counts | Kind::Strategies,
+                ) => {
                     let texts = items.iter().map(|item| item.as_str().map(str::to_string));
                     texts.collect::<Option<Vec<_>>>().ok_or_else(|| key.wrong("", &origin))?
                 }
@@ -354,6 +363,11 @@ impl Config {
     /// The value of a list of `path=number`.
     pub(crate) fn counts(&self, name: &str) -> Vec<(&str, usize)> {
         self.list(name).iter().filter_map(|text| to_count(text)).collect()
+    }
+
+    /// The strategies of a list of them. They were checked.
+    pub(crate) fn strategies(&self, name: &str) -> Vec<(&str, Strategy)> {
+        self.list(name).iter().filter_map(|text| to_strategy(text)).collect()
     }
 
     /// The value of a number. It has a default and was checked.
@@ -402,6 +416,7 @@ impl Key {
                 rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
             }
             Kind::Counts => to_count(value).is_some(),
+            Kind::Strategies => to_strategy(value).is_some(),
             Kind::Switch => matches!(value, "true" | "false"),
             Kind::Choice(words) => words.contains(&value),
             Kind::Number(min, max) => {
@@ -420,6 +435,9 @@ impl Key {
             Kind::Urls => "a list of URLs, for example http://192.0.2.1:3655".to_string(),
             Kind::Names => "a list of host names, for example my.example.org".to_string(),
             Kind::Counts => "a list of path=number, for example users=10".to_string(),
+            Kind::Strategies => {
+                "a list of path=last, path=first or path=merge, for example users=merge".to_string()
+            }
             Kind::Switch => "true or false".to_string(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::Number(min, max) => format!("a whole number from {min} to {max}"),
@@ -431,6 +449,11 @@ impl Key {
             format!("give {wants}"),
         )
     }
+}
+
+fn to_strategy(text: &str) -> Option<(&str, Strategy)> {
+    let (path, word) = text.rsplit_once('=')?;
+    Some((path, Strategy::from_word(word)?))
 }
 
 fn to_count(text: &str) -> Option<(&str, usize)> {
@@ -546,7 +569,8 @@ mod tests {
     fn names_follow_one_rule() {
         for key in KEYS {
             assert_eq!(key.env, format!("FOLKMOOT_{}", key.name.to_uppercase()));
-            let listed = matches!(key.kind, Kind::Urls | Kind::Names | Kind::Counts);
+            let listed =
+                matches!(key.kind, Kind::Urls | Kind::Names | Kind::Counts | Kind::Strategies);
             let flag = key.name.replace('_', "-");
             let flag = if listed { key.flag.to_string() } else { flag };
             assert_eq!(key.flag, flag);

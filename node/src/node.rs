@@ -5,7 +5,7 @@ mod stop;
 
 pub use builder::Builder;
 
-use crate::api::{Change, Data, Item, Subscription, Value, Written};
+use crate::api::{Change, Data, Item, Strategies, Subscription, Value, Written};
 use crate::error::Error;
 use crate::network::{Invite, Network};
 use crate::runtime::wall_ms;
@@ -47,6 +47,7 @@ struct Inner {
     data_dir: PathBuf,
     network: Arc<Network>,
     durability: Durability,
+    strategies: Strategies,
     sessions: Arc<Sessions>,
     views: Arc<Views>,
     /// For requests that come one by one.
@@ -100,6 +101,11 @@ impl Node {
     /// When it acknowledges a write.
     pub fn durability(&self) -> Durability {
         self.inner.durability
+    }
+
+    /// What its settings say of concurrent writes.
+    pub(crate) fn strategies(&self) -> &Strategies {
+        &self.inner.strategies
     }
 
     /// One line with which another node can join: addresses, network and secret.

@@ -37,7 +37,8 @@ impl Batch {
         options: PutOptions,
     ) -> Result<&mut Batch, Error> {
         let value = Value::new(value)?;
-        self.writes.push(options.write(to_path(path)?, &value)?);
+        let strategies = self.node.strategies();
+        self.writes.push(options.write(strategies, to_path(path)?, &value)?);
         self.values.push(Some(value));
         Ok(self)
     }

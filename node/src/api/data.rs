@@ -4,6 +4,7 @@
 //! on this node's disk; the other nodes follow.
 
 use super::batch::Batch;
+use super::strategy::{Strategies, Strategy};
 use super::subscription::Subscription;
 use super::value::Value;
 use super::watch::{Since, Watch};
@@ -86,18 +87,6 @@ impl Written {
     }
 }
 
-/// What happens where two nodes write one path without knowing of each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strategy {
-    /// The last write wins.
-    #[default]
-    Last,
-    /// The first write wins, and later ones change nothing.
-    First,
-    /// The fields of an object are written each for itself; those not named stay.
-    Merge,
-}
-
 /// How a value is put.
 #[derive(Clone, Copy, Debug)]
 pub struct PutOptions {
@@ -105,26 +94,27 @@ pub struct PutOptions {
     pub condition: Condition,
     /// How long the value lasts.
     pub ttl: Option<Duration>,
-    /// What happens to it where others write too.
-    pub strategy: Strategy,
+    /// What happens to it where others write too; `None`: what the node's settings say of the
+    /// path.
+    pub strategy: Option<Strategy>,
 }
 
 impl Default for PutOptions {
     fn default() -> PutOptions {
         let condition = Condition::Always;
-        PutOptions { condition, ttl: None, strategy: Strategy::Last }
+        PutOptions { condition, ttl: None, strategy: None }
     }
 }
 
 impl PutOptions {
     /// The write that they make of a value.
-    pub(crate) fn write(&self, path: Path, value: &Value) -> Result<request::Write, Error> {
-        let text = value.as_bytes().clone();
-        let change = match self.strategy {
-            Strategy::Last => request::Change::Put(text),
-            Strategy::First => request::Change::PutFirst(text),
-            Strategy::Merge => request::Change::Merge(value.fields()?),
-        };
+    pub(crate) fn write(
+        &self,
+        strategies: &Strategies,
+        path: Path,
+        value: &Value,
+    ) -> Result<request::Write, Error> {
+        let change = strategies.change(&path, value, self.strategy)?;
         let end = |ttl: Duration| {
             let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             wall_ms().saturating_add(ms)

@@ -2,11 +2,14 @@
 
 mod batch;
 pub mod data;
+mod strategy;
 mod subscription;
 pub mod value;
 pub mod watch;
 
 pub use batch::Batch;
-pub use data::{Data, Item, PutOptions, Strategy, Written};
+pub use data::{Data, Item, PutOptions, Written};
+pub(crate) use strategy::Strategies;
+pub use strategy::Strategy;
 pub use subscription::{Change, Subscription};
 pub use value::Value;

@@ -107,6 +107,9 @@ pub(crate) fn builder(config: &Config) -> Result<Builder, Failure> {
     for origin in config.list("origins") {
         builder = builder.allow_origin(origin);
     }
+    for (prefix, strategy) in config.strategies("strategies") {
+        builder = builder.strategy(prefix, strategy);
+    }
     for (prefix, versions) in config.counts("histories") {
         builder = builder.history(prefix, versions);
     }

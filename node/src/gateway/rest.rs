@@ -6,7 +6,7 @@
 //! `history` and `status` shadow the values at such paths for GET only; `/v1/data` reads them.
 
 use crate::http::Doors;
-use crate::http::data::{json_response, path_of, write_one};
+use crate::http::data::{change, json_response, path_of, write_one};
 use crate::http::error::{Problem, Refusal};
 use crate::http::history::versions;
 use crate::http::scan::Stream;
@@ -63,7 +63,8 @@ pub(crate) async fn put(State(doors): Shared, request: Request) -> Answer {
     let (head, body) = request.into_parts();
     let body = body::json(&head.headers, body, VALUE_BYTES_MAX, doors.limits()).await?;
     let value = json::check(&body, json::DEPTH_MAX)?;
-    let write = Write::put(path.clone(), Bytes::copy_from_slice(value.as_bytes()));
+    let change = change(doors.node.strategies(), &path, value, None)?;
+    let write = Write { change, ..Write::put(path.clone(), Bytes::new()) };
     let written = write_one(&doors, write).await?;
     let mut out = Vec::with_capacity(value.len() + 128);
     out.push(b'{');

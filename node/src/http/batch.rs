@@ -7,6 +7,7 @@ use super::error::{Problem, Refusal};
 use super::limits::BATCH_BODY_BYTES_MAX;
 use super::values::{push_path, push_version};
 use super::{Shared, body, data, etag};
+use crate::api::Strategies;
 use crate::json;
 use crate::node::Node;
 use axum::extract::{Request, State};
@@ -57,7 +58,7 @@ pub(super) async fn post(State(doors): Shared, request: Request) -> Result<Respo
     super::uri::Query::parse(head.uri.query())?.end()?;
     let limits = &doors.port.limits;
     let body = body::json(&head.headers, body, BATCH_BODY_BYTES_MAX, limits).await?;
-    let writes = parse(&body, Node::wall_ms())?;
+    let writes = parse(&body, Node::wall_ms(), doors.node.strategies())?;
     let paths: Vec<Path> = writes.iter().map(|write| write.path.clone()).collect();
     let written = data::write(&doors, writes)
         .await
@@ -75,7 +76,7 @@ pub(super) async fn post(State(doors): Shared, request: Request) -> Result<Respo
 }
 
 /// The writes that a body asks for, or why it cannot be done.
-fn parse(body: &[u8], wall_ms: u64) -> Result<Vec<Write>, Refusal> {
+fn parse(body: &[u8], wall_ms: u64, strategies: &Strategies) -> Result<Vec<Write>, Refusal> {
     let text = json::check(body, json::DEPTH_MAX + DEPTH_AROUND)?;
     let batch: Batch<'_> =
         serde_json::from_str(text).map_err(|error| Problem::Batch.because(error))?;
@@ -83,13 +84,17 @@ fn parse(body: &[u8], wall_ms: u64) -> Result<Vec<Write>, Refusal> {
         return Err(ErrorCode::BatchSize.into());
     }
     let items = batch.items.iter().enumerate();
-    items.map(|(at, item)| to_write(item, wall_ms).map_err(|why| why.at_item(at))).collect()
+    items
+        .map(|(at, item)| to_write(item, wall_ms, strategies).map_err(|why| why.at_item(at)))
+        .collect()
 }
 
-fn to_write(item: &Item<'_>, wall_ms: u64) -> Result<Write, Refusal> {
+fn to_write(item: &Item<'_>, wall_ms: u64, strategies: &Strategies) -> Result<Write, Refusal> {
     let path = Path::new(item.path.as_bytes().to_vec())?;
     let change = match (item.value, item.delete) {
-        (Some(value), false) => data::change(value.get(), item.strategy.as_deref())?,
+        (Some(value), false) => {
+            data::change(strategies, &path, value.get(), item.strategy.as_deref())?
+        }
         (None, true) if item.strategy.is_none() && item.ttl.is_none() => Change::Delete,
         _ => return Err(Problem::Batch.because("an item has a value or deletes, not both")),
     };
@@ -104,7 +109,7 @@ mod tests {
     use folkmoot_core::request::Condition;
 
     fn refused(body: &str) -> String {
-        parse(body.as_bytes(), 0).expect_err(body).to_string()
+        parse(body.as_bytes(), 0, &Strategies::default()).expect_err(body).to_string()
     }
 
     #[test]
@@ -113,7 +118,7 @@ mod tests {
             {"path":"b","value":null,"if_none_match":"*"},
             {"delete":true,"path":"c","if_match":"*"},
             {"path":"d","value":{"x":1},"strategy":"merge"}]} "#;
-        let writes = parse(body.as_bytes(), 1_000).unwrap();
+        let writes = parse(body.as_bytes(), 1_000, &Strategies::default()).unwrap();
         assert_eq!(writes[0].path.as_str(), "a/b");
         assert!(matches!(&writes[0].change, Change::Put(value) if value == "{ \"n\" : 1.0 }"));
         assert_eq!(writes[0].expires_ms, Some(6_000));
@@ -140,7 +145,11 @@ mod tests {
             let body = format!(r#"{{"items":[{{"path":"ok","value":1}},{item}]}}"#);
             assert!(refused(&body).starts_with("a batch is"), "{item}");
         }
-        let refusal = parse(br#"{"items":[{"path":"a","value":1},{"path":"..","value":1}]}"#, 0);
+        let refusal = parse(
+            br#"{"items":[{"path":"a","value":1},{"path":"..","value":1}]}"#,
+            0,
+            &Strategies::default(),
+        );
         let said = format!("{:?}", refusal.unwrap_err());
         assert!(said.contains("PathSegmentDots") && said.contains("item: Some(1)"), "{said}");
     }
@@ -152,14 +161,14 @@ mod tests {
                 (0..count).map(|i| format!(r#"{{"path":"p{i}","value":{i}}}"#)).collect();
             format!(r#"{{"items":[{}]}}"#, items.join(","))
         };
-        assert!(parse(items(BATCH_ITEMS_MAX).as_bytes(), 0).is_ok());
+        assert!(parse(items(BATCH_ITEMS_MAX).as_bytes(), 0, &Strategies::default()).is_ok());
         assert!(refused(&items(BATCH_ITEMS_MAX + 1)).contains("1 to 1,000 items"));
         assert!(refused(&items(0)).contains("1 to 1,000 items"));
         let deep = |depth: usize| {
             let value = "[".repeat(depth) + &"]".repeat(depth);
             format!(r#"{{"items":[{{"path":"a","value":{value}}}]}}"#)
         };
-        assert!(parse(deep(json::DEPTH_MAX).as_bytes(), 0).is_ok());
+        assert!(parse(deep(json::DEPTH_MAX).as_bytes(), 0, &Strategies::default()).is_ok());
         assert!(refused(&deep(json::DEPTH_MAX + 1)).contains("too deep"));
     }
 }

@@ -5,6 +5,7 @@ use super::etag;
 use super::uri::{self, Query};
 use super::values::{push_path, push_version, to_json};
 use super::{Doors, Shared, body, rest_of};
+use crate::api::{Strategies, Strategy, Value};
 use crate::json;
 use crate::node::Node;
 use axum::body::Body;
@@ -18,8 +19,6 @@ use folkmoot_core::id::Path;
 use folkmoot_core::limits::VALUE_BYTES_MAX;
 use folkmoot_core::request::{Change, DataRequest, Reply, Write, Written};
 use folkmoot_core::store::StoreError;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 
 const ROUTE: &str = "/v1/data/";
 /// When the value was written: Unix milliseconds, a point, and a counter within them.
@@ -59,7 +58,8 @@ pub(super) async fn put(State(doors): Shared, request: Request) -> Result<Respon
     query.end()?;
     let condition = etag::condition(&head.headers)?;
     let body = body::json(&head.headers, body, VALUE_BYTES_MAX, &doors.port.limits).await?;
-    let change = change(json::check(&body, json::DEPTH_MAX)?, strategy.as_deref())?;
+    let value = json::check(&body, json::DEPTH_MAX)?;
+    let change = change(doors.node.strategies(), &path, value, strategy.as_deref())?;
     let write = Write { change, condition, expires_ms, ..Write::delete(path.clone()) };
     let written = write_one(&doors, write).await?;
     Ok(written_response(&path, &written, "created", !written.existed))
@@ -87,21 +87,19 @@ pub(super) fn end_of(ttl_seconds: u64, wall_ms: u64) -> u64 {
     wall_ms.saturating_add(ttl_seconds.saturating_mul(1_000))
 }
 
-/// What is done with a checked value under a strategy. The bytes are copied: the body that they
-/// lie in belongs to a read buffer, which a stored slice would keep.
-pub(super) fn change(value: &str, strategy: Option<&str>) -> Result<Change, Refusal> {
-    let copied = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    match strategy {
-        None | Some("last") => Ok(Change::Put(copied(value))),
-        Some("first") => Ok(Change::PutFirst(copied(value))),
-        Some("merge") => {
-            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(value)
-                .map_err(|_| Problem::Json.because("strategy=merge takes an object"))?;
-            let fields = fields.into_iter().map(|(name, value)| (name, copied(value.get())));
-            Ok(Change::Merge(fields.collect()))
-        }
-        Some(_) => Err(Problem::Query.because("\"strategy\" is last, first or merge")),
-    }
+/// What is done with a checked value. The bytes are copied: the body that they lie in belongs to
+/// a read buffer, which a stored slice would keep.
+pub(crate) fn change(
+    strategies: &Strategies,
+    path: &Path,
+    value: &str,
+    strategy: Option<&str>,
+) -> Result<Change, Refusal> {
+    let unknown = || Problem::Query.because("\"strategy\" is last, first or merge");
+    let asked = strategy.map(|word| Strategy::from_word(word).ok_or_else(unknown)).transpose()?;
+    let value = Value::from_checked(Bytes::copy_from_slice(value.as_bytes()));
+    let no_object = |_| Problem::Json.because("strategy=merge takes an object");
+    strategies.change(path, &value, asked).map_err(no_object)
 }
 
 /// Has the writes done together or not at all; an error names the write that was at fault.

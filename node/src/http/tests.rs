@@ -49,7 +49,10 @@ async fn doorstep() -> Doorstep {
 }
 
 async fn doorstep_with(policy: Policy, extra: Router) -> Doorstep {
-    let builder = Node::builder().listen("127.0.0.1:0").history("kept", 3);
+    let builder = Node::builder()
+        .listen("127.0.0.1:0")
+        .history("kept", 3)
+        .strategy("firsts", crate::api::Strategy::First);
     let node = builder.start().await.expect("a node with defaults starts");
     let port = Arc::new(Port::new(policy, HttpLimits::default()));
     let (stop, stopped) = tokio::sync::watch::channel(false);

@@ -2,6 +2,7 @@
 
 use super::stop::Stop;
 use super::{Inner, Node};
+use crate::api::{Strategies, Strategy};
 use crate::error::Error;
 use crate::http::{self, HttpLimits, Policy};
 use crate::identity::Keys;
@@ -40,6 +41,7 @@ pub struct Builder {
     policy: Policy,
     durability: Durability,
     histories: Vec<(String, usize)>,
+    strategies: Vec<(String, Strategy)>,
     limits: Limits,
     router: axum::Router,
 }
@@ -55,6 +57,7 @@ impl Default for Builder {
             policy: Policy::default(),
             durability: Durability::Sync,
             histories: Vec::new(),
+            strategies: Vec::new(),
             limits: Limits::default(),
             router: axum::Router::new(),
         }
@@ -122,6 +125,13 @@ impl Builder {
         self
     }
 
+    /// How this node's writes at the path `prefix` and below it are settled against those of
+    /// others, where a write itself does not say.
+    pub fn strategy(mut self, prefix: impl Into<String>, strategy: Strategy) -> Builder {
+        self.strategies.push((prefix.into(), strategy));
+        self
+    }
+
     /// Keeps older values of the path `prefix` and of what is below it, on this node: so many of
     /// each path.
     pub fn history(mut self, prefix: impl Into<String>, versions: usize) -> Builder {
@@ -155,11 +165,8 @@ impl Builder {
 
     fn run(self, kept: Kept, listener: TcpListener) -> Result<Node, Error> {
         let Kept { directory, keys, network, mut opened } = kept;
-        let histories = self.histories.iter().map(|(prefix, versions)| {
-            let why = |code| Error::Setting(format!("history of {prefix:?}: {code}"));
-            Ok((Path::new(prefix.clone()).map_err(why)?, *versions))
-        });
-        let histories = histories.collect::<Result<Vec<_>, Error>>()?;
+        let histories = by_prefix("history", self.histories)?;
+        let strategies = Strategies::new(by_prefix("strategy", self.strategies)?);
         let failed = |source| Error::DataDir { path: directory.path().to_owned(), source };
         let damaged = |error: folkmoot_core::store::StoreError| Error::Damaged {
             path: directory.path().join("store"),
@@ -216,6 +223,7 @@ impl Builder {
                 data_dir,
                 network,
                 durability: self.durability,
+                strategies,
                 sessions,
                 views,
                 common,
@@ -227,6 +235,15 @@ impl Builder {
         tokio::spawn(http::serve(listener, served, links, router, policy, limits, stopped));
         Ok(node)
     }
+}
+
+/// Settings of path prefixes, with the paths checked.
+fn by_prefix<T>(what: &str, settings: Vec<(String, T)>) -> Result<Vec<(Path, T)>, Error> {
+    let check = |(prefix, setting): (String, T)| {
+        let why = |code| Error::Setting(format!("{what} of {prefix:?}: {code}"));
+        Ok((Path::new(prefix.clone()).map_err(why)?, setting))
+    };
+    settings.into_iter().map(check).collect()
 }
 
 /// What a node has on disk.

@@ -66,6 +66,9 @@ async fn conditions_are_judged_against_what_the_node_holds() {
 #[tokio::test]
 async fn strategies_settle_writes() {
     let door = doorstep().await;
+    assert_eq!(door.tell("PUT /v1/data/firsts/a", "1").await.status, 200);
+    assert_eq!(door.tell("PUT /api/firsts/a", "2").await.status, 200);
+    assert_eq!(door.ask("GET /v1/data/firsts/a").await.json(), 1);
     let first = door.tell("PUT /v1/data/f?strategy=first", "1").await;
     let second = door.tell("PUT /v1/data/f?strategy=first", "2").await;
     assert_eq!(
