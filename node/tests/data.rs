@@ -122,13 +122,13 @@ async fn first_keeps_the_first_and_merge_keeps_what_is_not_named() {
     let node = fresh().await;
     let data = node.data();
     let with = |strategy| PutOptions { strategy, ..PutOptions::default() };
-    assert!(data.put_with("f", "one", with(Strategy::First)).await.unwrap().changed);
-    assert!(!data.put_with("f", "two", with(Strategy::First)).await.unwrap().changed);
+    assert!(data.put_with("f", "one", with(Some(Strategy::First))).await.unwrap().changed);
+    assert!(!data.put_with("f", "two", with(Some(Strategy::First))).await.unwrap().changed);
     assert_eq!(text(&node, "f").await, "\"one\"");
     data.put("m", &json!({"a": 1, "b": 1})).await.unwrap();
-    data.put_with("m", &json!({"b": 2, "c": 2}), with(Strategy::Merge)).await.unwrap();
+    data.put_with("m", &json!({"b": 2, "c": 2}), with(Some(Strategy::Merge))).await.unwrap();
     assert_eq!(text(&node, "m").await, r#"{"a":1,"b":2,"c":2}"#);
-    assert!(data.put_with("m", &[1], with(Strategy::Merge)).await.is_err());
+    assert!(data.put_with("m", &[1], with(Some(Strategy::Merge))).await.is_err());
     data.put("m", &json!({"z": 1})).await.unwrap();
     assert_eq!(text(&node, "m").await, r#"{"z":1}"#);
     node.close().await;
