@@ -99,8 +99,9 @@ fn copy(from: &Path, to: &Path) {
         } else {
             // Journals begin as 64 MiB of nothing: only what is in them is copied.
             let mut bytes = fs::read(entry.path()).unwrap();
-            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-            bytes.truncate(bytes.len().min(end + 64));
+            while bytes.len() > 2 * 4096 && bytes.ends_with(&[0; 4096]) {
+                bytes.truncate(bytes.len() - 4096);
+            }
             fs::write(to, bytes).unwrap();
         }
     }
@@ -145,7 +146,10 @@ fn an_unfinished_commit_is_dropped_and_a_finished_one_is_missed() {
     let mut running = start(&path);
     running.put(1, batch(&[("eone", "1")]));
     let journal = path.join("store/0.jnl");
-    let end = |path: &Path| fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    let end = |path: &Path| {
+        let written = &fs::read(path).unwrap()[..4096];
+        written.iter().rposition(|byte| *byte != 0).unwrap()
+    };
     let first = end(&journal) + 1;
     let before = place.path().join("before");
     copy(&path, &before);
@@ -197,7 +201,7 @@ fn a_flipped_byte_in_any_file_is_found_or_does_no_harm() {
     for file in files(&small) {
         let name = file.strip_prefix(&small).unwrap();
         let length = fs::metadata(&file).unwrap().len() as usize;
-        let step = (length / 41).max(1);
+        let step = (length / 11).max(1);
         for at in (0..length).step_by(step) {
             let damaged = place.path().join("damaged");
             copy(&small, &damaged);
@@ -214,7 +218,7 @@ fn a_flipped_byte_in_any_file_is_found_or_does_no_harm() {
             fs::remove_dir_all(&damaged).unwrap();
         }
     }
-    assert!(refused > 200, "{kinds:?}");
+    assert!(refused > 60, "{kinds:?}");
 }
 
 #[test]
