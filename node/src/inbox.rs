@@ -46,7 +46,7 @@ pub(crate) struct Closed;
 pub(crate) enum Received {
     /// There are inputs.
     Some,
-    /// There are none: the deadline came, or somebody called [`Inbox::wake`].
+    /// There are none: the deadline came.
     None,
     /// There are none, and there will be none.
     Closed,
@@ -112,13 +112,6 @@ impl Inbox {
         }
     }
 
-    /// Makes the receiver return, if it waits, or not wait the next time.
-    pub(crate) fn wake(&self) {
-        let mut queues = self.shared.lock();
-        queues.woken = true;
-        self.shared.arrived(queues);
-    }
-
     /// Takes no more inputs; what is there can still be received.
     pub(crate) fn close(&self) {
         self.shared.close();
@@ -135,7 +128,7 @@ impl Receiver {
                 return Received::Closed;
             }
             let pause = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if std::mem::take(&mut queues.woken) || pause.is_some_and(|pause| pause.is_zero()) {
+            if pause.is_some_and(|pause| pause.is_zero()) {
                 return Received::None;
             }
             queues.receiver_waits = true;
@@ -147,7 +140,6 @@ impl Receiver {
                 }
             };
         }
-        queues.woken = false;
         let units = queues.take(into);
         drop(queues);
         self.shared.room.add_permits(units);
@@ -238,7 +230,6 @@ struct Queues {
     /// Slots at which it is worth the while to look for forgotten ones.
     sweep_at: usize,
     receiver_waits: bool,
-    woken: bool,
     closed: bool,
 }
 
