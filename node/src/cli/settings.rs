@@ -56,9 +56,7 @@ fn show(config: &Config, out: Out) -> Result<(), Failure> {
         let value = match (key.name, key.kind) {
             ("data_dir", _) => json!(config.data_dir()?),
             ("secret", _) => json!(config.text("secret").map(|_| "(set, not shown)")),
-            (name, Kind::Urls | Kind::Names | Kind::Counts | Kind::Strategies) => {
-                json!(config.list(name))
-            }
+            (name, kind) if kind.is_list() => json!(config.list(name)),
             (name, Kind::Switch) => json!(config.switch(name)),
             (name, Kind::Number(..)) => json!(config.number(name)),
             (name, _) => json!(config.text(name)),
