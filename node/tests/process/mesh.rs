@@ -61,6 +61,13 @@ impl Three {
         self.nodes[i].as_ref().unwrap()
     }
 
+    fn ends_hear_each_other(&self) {
+        let (first, last) = (self.node(0), self.node(2));
+        let id = last.json("/v1/status")["node"].as_str().unwrap().to_string();
+        let ping = format!("/v1/mesh/ping/{id}");
+        first.until("a ping and its answer", || first.ask("POST", &ping, "").0 == 200);
+    }
+
     /// The story: writes cross the mesh, the middle one dies, the others go on, it comes back.
     fn bears_the_loss_of_the_middle_one(mut self, others_stay_linked: bool) {
         let (first, last) = (self.node(0), self.node(2));
@@ -68,6 +75,7 @@ impl Three {
         last.wait_for("a/1", Some("1"));
         last.put("a/2", "2");
         first.wait_for("a/2", Some("2"));
+        self.ends_hear_each_other();
 
         self.nodes[1].take().unwrap().kill();
         let (first, last) = (self.node(0), self.node(2));
@@ -90,6 +98,7 @@ impl Three {
             node.wait_for("a/1", None);
             node.wait_for("a/2", Some("\"written while the middle one was away\""));
         }
+        self.ends_hear_each_other();
         let all = self.node(0).export();
         assert_eq!(all.lines().count(), 401);
         for i in 1..3 {

@@ -76,6 +76,7 @@ const PARTS: &[Part] = &[
     mesh::JOIN,
     meet::MEET,
     reopen::REOPEN,
+    reopen::IDLE,
 ];
 
 /// What a round may use.

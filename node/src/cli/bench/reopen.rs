@@ -1,18 +1,20 @@
-//! A node with 1,000,000 entries starts again, in a process of its own: how long, how much
-//! memory, and what it costs while nobody asks anything.
+//! `folkmoot serve` in a process of its own, on 1,000,000 entries and on none: how long until it is
+//! ready, how much memory it takes, and what it costs while nobody asks anything.
 
 use super::load::fill;
 use super::report::{Part, Round};
 use super::{Bench, Failure, differs};
 use crate::cli::client::Client;
 use crate::cli::failure::Exit;
+use crate::config::{CONFIG_ENV, KEYS};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use ureq::http::Method;
 
 /// How long the node is left alone to see what it costs.
-const IDLE: Duration = Duration::from_secs(3);
+const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// Clock ticks a second in /proc, on every Linux of today.
 const TICKS: f64 = 100.0;
 
@@ -24,14 +26,26 @@ pub(super) const REOPEN: Part = Part {
     run: reopen,
 };
 
+pub(super) const IDLE: Part = Part {
+    name: "idle",
+    what: "memory of a node without entries and clients",
+    client: "none",
+    unit: "MB resident",
+    run: idle,
+};
+
 /// A child that does not outlive the round.
-struct Served(Child);
+struct Served {
+    child: Child,
+    url: String,
+    ready_after: Duration,
+}
 
 impl Drop for Served {
     fn drop(&mut self) {
         // Gone already is as good.
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -41,34 +55,61 @@ fn reopen(bench: &Bench) -> Result<Round, Failure> {
     bench.client(fill(node.clone(), 0..entries))?;
     bench.close([node]);
 
-    let cannot = |error: std::io::Error| {
-        Failure::new(Exit::Failed, "cannot start the node again").why(error)
-    };
+    let served = serve(&bench.data_dir("a"))?;
+    let status = Client::at(&served.url).json(Method::GET, "/v1/status", &[])?;
+    let held = status["data"]["entries"].as_u64();
+    if held.is_none_or(|held| held < entries) {
+        return Err(differs("entries", entries, held));
+    }
+    let (resident, idle) = served.left_alone();
+    let more = vec![("resident MB", resident), ("idle, % of a core", idle)];
+    Ok(Round { value: served.ready_after.as_secs_f64(), more, ..Round::default() })
+}
+
+fn idle(bench: &Bench) -> Result<Round, Failure> {
+    let served = serve(&bench.data_dir("a"))?;
+    let (resident, idle) = served.left_alone();
+    let more = vec![
+        ("% of a core", idle),
+        ("s until ready, a new data directory", served.ready_after.as_secs_f64()),
+    ];
+    Ok(Round { value: resident, more, ..Round::default() })
+}
+
+fn serve(dir: &Path) -> Result<Served, Failure> {
+    let cannot =
+        |error: std::io::Error| Failure::new(Exit::Failed, "cannot start a node").why(error);
     let program = std::env::current_exe().map_err(cannot)?;
     let began = Instant::now();
     let mut command = Command::new(program);
     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data-dir"]);
-    command.arg(bench.data_dir("a")).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut served = Served(command.spawn().map_err(cannot)?);
-    let stdout = served.0.stdout.take().expect("the output is piped");
+    // The user's own settings have no part in it.
+    for key in KEYS {
+        command.env_remove(key.env);
+    }
+    command.env(CONFIG_ENV, "/dev/null");
+    command.arg(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(cannot)?;
+    let stdout = child.stdout.take().expect("the output is piped");
+    let mut served = Served { child, url: String::new(), ready_after: Duration::ZERO };
     let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
     let url = lines.find_map(|line| line.strip_prefix("ready ").map(str::to_string));
-    let url = url.ok_or_else(|| cannot(std::io::Error::other("it ended before it was ready")))?;
-    let took = began.elapsed();
+    served.ready_after = began.elapsed();
+    served.url =
+        url.ok_or_else(|| cannot(std::io::Error::other("it ended before it was ready")))?;
+    Ok(served)
+}
 
-    let status = Client::at(&url).json(Method::GET, "/v1/status", &[])?;
-    let held = status["data"]["entries"].as_u64().or(status["entries"].as_u64());
-    if held.is_none_or(|held| held < entries) {
-        return Err(differs("entries", entries, held));
+impl Served {
+    /// What it takes while nobody asks: resident MB, and percent of a core.
+    fn left_alone(&self) -> (f64, f64) {
+        let process = self.child.id();
+        let before = ticks(process);
+        std::thread::sleep(LEFT_ALONE);
+        let ticks = ticks(process).zip(before).map(|(after, before)| after.saturating_sub(before));
+        let seconds = ticks.map_or(0.0, |ticks| ticks as f64 / TICKS);
+        (resident_mb(process).unwrap_or(0.0), seconds / LEFT_ALONE.as_secs_f64() * 100.0)
     }
-    let process = served.0.id();
-    let before = ticks(process);
-    std::thread::sleep(IDLE);
-    let idle = ticks(process).zip(before).map(|(after, before)| after.saturating_sub(before));
-    let idle = idle.map_or(0.0, |ticks| ticks as f64 / TICKS / IDLE.as_secs_f64() * 100.0);
-    let more =
-        vec![("resident MB", resident_mb(process).unwrap_or(0.0)), ("idle, % of a core", idle)];
-    Ok(Round { value: took.as_secs_f64(), more, ..Round::default() })
 }
 
 fn resident_mb(process: u32) -> Option<f64> {
