@@ -31,7 +31,7 @@ impl Flags {
                 Kind::Counts => arg.action(ArgAction::Append).value_name("PATH=N"),
                 Kind::Strategies => arg.action(ArgAction::Append).value_name("PATH=WORD"),
                 Kind::Names => arg.action(ArgAction::Append).value_name("NAME"),
-                Kind::Url => arg.value_name("URL").global(true),
+                Kind::Url => arg.value_name("URL"),
                 Kind::Address => arg.value_name("ADDR"),
                 Kind::Directory => arg.value_name("DIR"),
                 Kind::Text => arg.value_name("TEXT"),
