@@ -1,13 +1,23 @@
 //! The end of the process when going on would break a promise.
 
+use folkmoot_core::store::StoreError;
+
 /// Status with which the process ends (`EX_IOERR`).
 const EXIT_STATUS: i32 = 74;
 
 /// Says why and ends the process, at once: whatever was not acknowledged, never will be.
 pub(crate) fn stop(why: &str) -> ! {
     tracing::error!("{why}; the node stops");
-    eprintln!("folkmoot: {why}; the node stops. Nothing that was acknowledged is lost.");
+    eprintln!("folkmoot: {why}; the node stops");
     std::process::exit(EXIT_STATUS)
+}
+
+/// Ends the process because what is on disk cannot be read.
+pub(crate) fn damaged(error: &StoreError) {
+    stop(&format!(
+        "{error}. Set the data directory aside and start with an empty one: what other nodes \
+         have comes back from them"
+    ))
 }
 
 /// Ends the process if the thread that holds it panics: the others would wait for it for ever.

@@ -81,7 +81,10 @@ impl Act {
                     tracing::info!("{notice}");
                     continue;
                 }
-                Output::Halt(error) => fatal::stop(&error.to_string()),
+                Output::Halt(error) => {
+                    fatal::damaged(&error);
+                    continue;
+                }
                 Output::Reply(session, request, reply) => (session, Parcel::Reply(request, reply)),
                 Output::Event(session, event) => (session, Parcel::Event(event)),
             };

@@ -8,7 +8,7 @@ use folkmoot_core::error::ErrorCode;
 use folkmoot_core::request::Condition;
 use serde_json::json;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 async fn start(path: &Path) -> Node {
     Node::builder().listen("127.0.0.1:0").data_dir(path).start().await.unwrap()
@@ -60,6 +60,42 @@ async fn what_was_put_is_there_after_a_restart_and_the_node_is_the_same() {
     let in_use = Node::builder().listen("127.0.0.1:0").data_dir(place.path()).start().await;
     assert!(matches!(in_use.unwrap_err(), Error::InUse(_)));
     node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_in_a_table_of_entries_is_refused_at_the_next_start() {
+    let place = tempfile::tempdir().unwrap();
+    let node = start(place.path()).await;
+    let tables = place.path().join("store/keyspaces");
+    let large = "x".repeat(200 * 1024);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut number = 0;
+    let table = loop {
+        let table =
+            files(&tables).into_iter().find(|file| file.metadata().unwrap().len() > 1 << 20);
+        if let Some(table) = table {
+            break table;
+        }
+        assert!(Instant::now() < deadline, "no table was written");
+        node.put(&format!("n/{number:03}"), &format!("{number}{large}")).await.unwrap();
+        number += 1;
+    };
+    node.close().await;
+    let mut bytes = std::fs::read(&table).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+    let refused = Node::builder().listen("127.0.0.1:0").data_dir(place.path()).start().await;
+    assert!(matches!(refused.unwrap_err(), Error::Damaged { .. }));
+}
+
+fn files(path: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use super::stop::Stop;
 use super::{Inner, Node};
 use crate::api::{Strategies, Strategy};
 use crate::error::Error;
+use crate::fatal;
 use crate::http::{self, HttpLimits, Policy};
 use crate::identity::Keys;
 use crate::inbox::inbox;
@@ -16,7 +17,7 @@ use crate::store::directory::{Directory, has_room};
 use crate::store::writer::Writer;
 use crate::store::{Durability, Overlay, Views};
 use folkmoot_core::access::Principal;
-use folkmoot_core::engine::{Engine, EngineConfig, Step, boot_counter};
+use folkmoot_core::engine::{Engine, EngineConfig, Output, Step, boot_counter};
 use folkmoot_core::id::Path;
 use folkmoot_core::identity::Identity;
 use folkmoot_core::limits::Limits;
@@ -155,12 +156,10 @@ impl Builder {
     pub async fn start(self) -> Result<Node, Error> {
         let Builder { data_dir, secret, durability, .. } = &self;
         let (data_dir, secret, durability) = (data_dir.clone(), secret.clone(), *durability);
-        let kept = tokio::task::spawn_blocking(move || {
-            Kept::open(data_dir.as_deref(), secret.as_deref(), durability)
-        });
-        let kept = kept.await.map_err(|error| Error::Setting(error.to_string()))??;
+        let open = move || Kept::open(data_dir.as_deref(), secret.as_deref(), durability);
+        let kept = blocking(open).await?;
         let listener = listen(&self.listen).await?;
-        self.run(kept, listener)
+        blocking(move || self.run(kept, listener)).await
     }
 
     fn run(self, kept: Kept, listener: TcpListener) -> Result<Node, Error> {
@@ -177,7 +176,7 @@ impl Builder {
             if self.addresses.is_empty() { own_addresses(addr) } else { self.addresses };
         let (inbox, receiver) = inbox();
         let sessions = Sessions::new(inbox.clone());
-        let views = Arc::new(Views::new(&opened.database));
+        let views = Arc::new(Views::new(&opened.database, fatal::damaged));
         let overlay = Overlay::new(opened.database.clone());
         let clock = Clock::start();
         let boot = boot_counter(&overlay, clock.now().wall_ms).map_err(damaged)?;
@@ -195,6 +194,13 @@ impl Builder {
         };
         let mut first = Step::default();
         let engine = Engine::open(config, clock.now(), &overlay, &mut first);
+        let halt = |output: &Output| match output {
+            Output::Halt(error) => Some(error.clone()),
+            _ => None,
+        };
+        if let Some(error) = first.at_once.iter().chain(&first.outputs).find_map(halt) {
+            return Err(damaged(error));
+        }
         // What comes of the start is on disk before anybody can ask for it.
         let batches = [Arc::new(std::mem::take(&mut first.batch))];
         opened.commit(&batches, self.durability).map_err(failed)?;
@@ -244,6 +250,17 @@ fn by_prefix<T>(what: &str, settings: Vec<(String, T)>) -> Result<Vec<(Path, T)>
         Ok((Path::new(prefix.clone()).map_err(why)?, setting))
     };
     settings.into_iter().map(check).collect()
+}
+
+/// Does what takes a while without holding up others.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::Setting(format!("the start was given up: {error}"))),
+    }
 }
 
 /// What a node has on disk.

@@ -31,7 +31,7 @@ fn start(path: &Path) -> Running {
 }
 
 fn run(directory: Directory, opened: Opened) -> Running {
-    let views = Arc::new(Views::new(&opened.database));
+    let views = Arc::new(Views::new(&opened.database, |_| {}));
     let (sender, left) = channel();
     let act = move |outputs: &mut Vec<Output>| {
         for output in outputs.drain(..) {

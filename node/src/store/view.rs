@@ -21,7 +21,11 @@ struct View {
     snapshot: fjall::Snapshot,
     cache: Arc<Cache>,
     has_fields: OnceLock<bool>,
+    on_damage: OnDamage,
 }
+
+/// What is done when the database cannot be read.
+pub(crate) type OnDamage = fn(&StoreError);
 
 impl Snapshot {
     /// The number of the newest change of data in it.
@@ -61,7 +65,7 @@ impl Store for Snapshot {
         if is_entry && let Some(value) = view.cache.get(key, view.generation) {
             return Ok(Some(value));
         }
-        let value = view.database.get(Some(&view.snapshot), key)?;
+        let value = view.database.get(Some(&view.snapshot), key).inspect_err(view.on_damage)?;
         if is_entry && let Some(value) = &value {
             view.cache.keep(key, value, view.generation);
         }
@@ -76,7 +80,7 @@ impl Store for Snapshot {
     ) -> Result<(), StoreError> {
         let view = self.view()?;
         for pair in view.database.range(&view.snapshot, from, to) {
-            let (key, value) = pair?;
+            let (key, value) = pair.inspect_err(view.on_damage)?;
             if !visit(&key, &value) {
                 break;
             }
@@ -91,11 +95,11 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    /// Views of `database` as it is.
-    pub(crate) fn new(database: &Database) -> Views {
+    /// Views of `database` as it is. Whoever reads what is damaged is told, after `on_damage`.
+    pub(crate) fn new(database: &Database, on_damage: OnDamage) -> Views {
         let (cache, has_fields) = (Arc::new(Cache::new()), OnceLock::new());
         let (database, snapshot) = (database.clone(), database.snapshot());
-        let view = View { generation: 0, database, snapshot, cache, has_fields };
+        let view = View { generation: 0, database, snapshot, cache, has_fields, on_damage };
         Views { newest: RwLock::new(Some(Arc::new(view))) }
     }
 
@@ -106,9 +110,11 @@ impl Views {
         let (database, cache) = (before.database.clone(), before.cache.clone());
         cache.commit(batches);
         let (snapshot, has_fields) = (database.snapshot(), OnceLock::new());
-        let view = View { generation, database, snapshot, cache: cache.clone(), has_fields };
+        let on_damage = before.on_damage;
+        let shown = cache.clone();
+        let view = View { generation, database, snapshot, cache, has_fields, on_damage };
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
-        cache.show(generation);
+        shown.show(generation);
     }
 
     /// The newest durable state.
