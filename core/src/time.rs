@@ -123,6 +123,11 @@ impl Clock {
         Some(self.bound)
     }
 
+    /// The present, in Unix milliseconds: no stamp that was made or believed so far is later.
+    pub fn present_ms(&self, wall_ms: u64) -> u64 {
+        wall_ms.max(self.last.ms())
+    }
+
     /// Whether the clock itself runs ahead of the wall clock by more than the drift limit: the
     /// wall clock was set back, or was ahead when stamps were made.
     pub fn is_ahead(&self, wall_ms: u64) -> bool {

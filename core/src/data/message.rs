@@ -53,6 +53,20 @@ pub(crate) struct Outline {
     pub(crate) flags: u8,
 }
 
+/// One page of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// Where it begins: what was asked, so that the answer to an earlier pull is not taken for it.
+    pub(crate) of: From,
+    /// For changes, what the page reaches; for all entries, the number when the page was made.
+    pub(crate) number: u64,
+    /// Where to go on.
+    pub(crate) next: From,
+    /// Whether that was all.
+    pub(crate) done: bool,
+    pub(crate) entries: Entries,
+}
+
 /// Messages between neighbors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -61,14 +75,8 @@ pub(crate) enum Message {
     Pull(From),
     /// The log no longer reaches back as far as was asked.
     Pruned,
-    /// Entries, where to go on, and whether that was all. `number`: for changes, what the page
-    /// reaches; for all entries, the number when the first page was made.
-    Page {
-        number: u64,
-        next: From,
-        done: bool,
-        entries: Entries,
-    },
+    /// Answers a pull.
+    Page(Page),
     /// Begins a comparison: the short sums of all groups.
     Groups {
         number: u64,
@@ -128,12 +136,13 @@ impl Message {
                 put_from(&mut out, from);
             }
             Message::Pruned => out.put_u8(PRUNED),
-            Message::Page { number, next, done, entries } => {
+            Message::Page(page) => {
                 out.put_u8(PAGE);
-                put_varint(&mut out, *number);
-                put_from(&mut out, next);
-                out.put_u8(u8::from(*done));
-                put_entries(&mut out, entries);
+                put_from(&mut out, &page.of);
+                put_varint(&mut out, page.number);
+                put_from(&mut out, &page.next);
+                out.put_u8(u8::from(page.done));
+                put_entries(&mut out, &page.entries);
             }
             Message::Groups { number, sums } => {
                 out.put_u8(GROUPS_KIND);
@@ -200,12 +209,13 @@ impl Message {
             }),
             PULL => Message::Pull(read_from(reader)?),
             PRUNED => Message::Pruned,
-            PAGE => Message::Page {
+            PAGE => Message::Page(Page {
+                of: read_from(reader)?,
                 number: reader.varint()?,
                 next: read_from(reader)?,
                 done: reader.u8()? != 0,
                 entries: read_entries(reader)?,
-            },
+            }),
             GROUPS_KIND => {
                 Message::Groups { number: reader.varint()?, sums: read_sums(reader, GROUPS)? }
             }

@@ -115,14 +115,14 @@ impl Data {
         }
         self.renewal.note_at = now + NOTE_MS;
         let coarse_ms = (ctx.limits.tombstone_grace_ms / 100).max(NOTE_MS);
+        let present_ms = ctx.clock.present_ms(ctx.now.wall_ms);
         for node in reachable {
-            let wall_ms = ctx.now.wall_ms;
-            self.renewal.seen.insert(node, wall_ms);
+            self.renewal.seen.insert(node, present_ms);
             let saved = self.renewal.saved.entry(node).or_default();
-            if wall_ms.abs_diff(*saved) >= coarse_ms {
-                *saved = wall_ms;
+            if present_ms.abs_diff(*saved) >= coarse_ms {
+                *saved = present_ms;
                 let key = META.key(&[&[SEEN], &node.0[..]].concat());
-                ctx.batch.put(key, wall_ms.to_be_bytes().to_vec());
+                ctx.batch.put(key, present_ms.to_be_bytes().to_vec());
             }
         }
     }
@@ -163,7 +163,8 @@ impl Data {
                 true
             }
             (Judgement::Stale, _) => {
-                if !self.renewal.is_from(from) {
+                // Where clocks differ nothing can be said about before and after: later.
+                if self.clocks_agree && !self.renewal.is_from(from) {
                     let received = BTreeSet::new();
                     let under_way = UnderWay { from, horizon, parted_ms, received };
                     self.renewal.under_way = Some(under_way);
@@ -222,8 +223,9 @@ impl Data {
                 self.apply(ctx, key, entry, Source::Local);
             }
         }
-        self.renewal.seen.insert(from, ctx.now.wall_ms);
-        self.renewal.seen.insert(done.horizon.node, ctx.now.wall_ms);
+        let present_ms = ctx.clock.present_ms(ctx.now.wall_ms).max(done.horizon.ms);
+        self.renewal.seen.insert(from, present_ms);
+        self.renewal.seen.insert(done.horizon.node, present_ms);
         self.set_horizon(ctx, self.horizon.max(done.horizon));
     }
 

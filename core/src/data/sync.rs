@@ -6,7 +6,7 @@
 //! pulled, or, where the log does not help, everything (this node has next to nothing) or what a
 //! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
 
-use super::message::{Entries, From, Message, Summary};
+use super::message::{Entries, From, Message, Page, Summary};
 use super::renew::Judgement;
 use super::{Data, Entry, EntryKey, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
@@ -58,6 +58,8 @@ pub(super) struct Neighbor {
 #[derive(Debug)]
 pub(super) struct Pull {
     node: NodeId,
+    /// What was asked for last.
+    at: From,
     heard: Time,
     /// The number and marks that are reached when everything is pulled.
     target: Option<(u64, Marks)>,
@@ -189,13 +191,8 @@ impl Data {
         match message {
             Message::Summary(summary) => self.on_summary(ctx, from, &summary),
             Message::Pull(position) => drop(self.sync.asked.insert(from, position)),
-            Message::Pruned => {
-                self.reach(from, None);
-                self.end_pull(ctx);
-            }
-            Message::Page { number, next, done, entries } => {
-                self.on_page(ctx, from, number, next, done, entries);
-            }
+            Message::Pruned => self.on_pruned(ctx, from),
+            Message::Page(page) => self.on_page(ctx, from, page),
             message => self.on_compare_message(ctx, from, message),
         }
     }
@@ -268,7 +265,8 @@ impl Data {
     pub(super) fn start_pull(&mut self, ctx: &mut Ctx, node: NodeId, from: From, store: StoreId) {
         let number = if let From::Number(number) = from { Some(number) } else { None };
         self.reach(node, number.map(|number| Reached { store, number }));
-        self.sync.pull = Some(Pull { node, heard: ctx.now.time, target: None });
+        let at = from.clone();
+        self.sync.pull = Some(Pull { node, at, heard: ctx.now.time, target: None });
         self.tell(ctx, Dest::Neighbor(node), &Message::Pull(from));
     }
 
@@ -283,18 +281,20 @@ impl Data {
         self.reach(node, Some(Reached { store, number }));
     }
 
-    fn on_page(
-        &mut self,
-        ctx: &mut Ctx,
-        from: NodeId,
-        number: u64,
-        next: From,
-        done: bool,
-        entries: Entries,
-    ) {
+    fn on_pruned(&mut self, ctx: &mut Ctx, from: NodeId) {
+        let is_answered = |pull: &Pull| pull.node == from && matches!(pull.at, From::Number(_));
+        if self.sync.pull.as_ref().is_some_and(is_answered) {
+            self.reach(from, None);
+            self.end_pull(ctx);
+        }
+    }
+
+    fn on_page(&mut self, ctx: &mut Ctx, from: NodeId, page: Page) {
         let marked = ctx.marked.take();
-        let Some(pull) = self.sync.pull.as_mut().filter(|pull| pull.node == from) else { return };
-        pull.heard = ctx.now.time;
+        let Page { of, number, next, done, entries } = page;
+        let is_answered = |pull: &&mut Pull| pull.node == from && pull.at == of;
+        let Some(pull) = self.sync.pull.as_mut().filter(is_answered) else { return };
+        (pull.heard, pull.at) = (ctx.now.time, next.clone());
         let whole = matches!(next, From::Key(_));
         if let Some(marked) = marked
             && (!whole || pull.target.is_none())
@@ -354,15 +354,13 @@ impl Data {
         let Some((page, marked)) = page else {
             return self.tell(ctx, Dest::Neighbor(from), &Message::Pruned);
         };
-        if let Message::Page { entries, .. } = &page {
-            ctx.stats.caught_up += entries.len() as u64;
-        }
+        ctx.stats.caught_up += page.entries.len() as u64;
         let dest = if marked { Dest::NeighborMarked(from) } else { Dest::Neighbor(from) };
-        self.tell(ctx, dest, &page);
+        self.tell(ctx, dest, &Message::Page(page));
     }
 
     /// The entries that changed after `number`; with marks if the page is the last.
-    fn page_of_changes(&mut self, ctx: &mut Ctx, number: u64) -> Option<(Message, bool)> {
+    fn page_of_changes(&mut self, ctx: &mut Ctx, number: u64) -> Option<(Page, bool)> {
         if number > self.number {
             return None; // not a number of this store
         }
@@ -394,15 +392,16 @@ impl Data {
         }
         listed.ok().flatten()?;
         let done = reached == self.number;
-        Some((Message::Page { number: reached, next: From::Number(reached), done, entries }, done))
+        let (of, next) = (From::Number(number), From::Number(reached));
+        Some((Page { of, number: reached, next, done, entries }, done))
     }
 
     /// The entries behind `key`; with marks if the page is the first.
-    fn page_of_all(&mut self, ctx: &mut Ctx, key: &[u8]) -> (Message, bool) {
+    fn page_of_all(&mut self, ctx: &mut Ctx, key: &Bytes) -> (Page, bool) {
         let mut bytes = 0;
         let mut entries = Entries::new();
         let mut last = None;
-        let from = if key.is_empty() { Vec::new() } else { [key, &[0]].concat() };
+        let from = if key.is_empty() { Vec::new() } else { [&key[..], &[0]].concat() };
         let mut more = false;
         ctx.scan(ENTRIES, &from, &mut |key, value| {
             if bytes >= PAGE_BYTES_MAX {
@@ -416,9 +415,8 @@ impl Data {
             true
         });
         let next = last.map_or_else(Bytes::new, |key| key.as_bytes().clone());
-        let page =
-            Message::Page { number: self.number, next: From::Key(next), done: !more, entries };
-        (page, key.is_empty())
+        let (of, next) = (From::Key(key.clone()), From::Key(next));
+        (Page { of, number: self.number, next, done: !more, entries }, key.is_empty())
     }
 
     fn save_reached(&mut self, ctx: &mut Ctx, node: NodeId) {
