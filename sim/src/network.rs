@@ -8,7 +8,7 @@
 
 mod lane;
 
-pub use lane::{BURST_BYTES, Cut, Sent, Way};
+pub use lane::{BURST_BYTES, Cut, FRAMES_MAX, Sent, Way};
 
 use crate::queue::Queue;
 use crate::world::Event;
@@ -206,6 +206,9 @@ impl Network {
         let at = leaves_at + way.latency_ms + self.rng.below(way.jitter_ms + 1);
         lane.last_arrival = lane.last_arrival.max(at);
         lane.frames.push_back(frame);
+        if lane.frames.len() > FRAMES_MAX {
+            sent = Sent::Burst;
+        }
         let other = LinkId(id.0 ^ 1);
         queue.push(lane.last_arrival, Event::Link(LinkEvent::Arrived(other)));
         sent

@@ -220,6 +220,7 @@ impl Data {
                 self.forget(ctx, &key);
             } else if ms <= done.horizon.ms {
                 entry.version = self.next_version(ctx);
+                self.forget(ctx, &key); // or a first write would stand in its own way
                 self.apply(ctx, key, entry, Source::Local);
             }
         }

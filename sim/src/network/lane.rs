@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// Bytes over the full mark at which a send queue bursts.
 pub const BURST_BYTES: usize = 8 * 1024 * 1024;
 
+/// Frames under way in one direction of a link at which it bursts: they breed.
+pub const FRAMES_MAX: usize = 10_000;
+
 /// What becomes of frames on a way that is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
