@@ -1,6 +1,6 @@
 //! Neighbors that lie: numbers out of this world, and what they know to be untrue.
 
-use super::super::message::From;
+use super::super::message::{From, Page};
 use super::super::renew::{Horizon, Judgement};
 use super::*;
 
@@ -38,7 +38,9 @@ fn say_stale(victim: &mut Victim, link: LinkId, horizon: Horizon) {
     victim.tell(link, &Message::Summary(told));
     let number = 7;
     let next = From::Key(Bytes::new());
-    victim.tell(link, &Message::Page { number, next, done: true, entries: Vec::new() });
+    let of = From::Key(Bytes::new());
+    let page = Page { of, number, next, done: true, entries: Vec::new() };
+    victim.tell(link, &Message::Page(page));
     victim.run(100);
 }
 
