@@ -217,7 +217,7 @@ impl Data {
         for (key, mut entry) in unknown {
             let ms = entry.version.stamp.ms();
             if ms <= done.parted_ms || self.is_covered(&key, &entry) {
-                self.forget(ctx, &key);
+                self.retract(ctx, &key, entry);
             } else if ms <= done.horizon.ms {
                 entry.version = self.next_version(ctx);
                 self.forget(ctx, &key); // or a first write would stand in its own way
@@ -228,6 +228,14 @@ impl Data {
         self.renewal.seen.insert(from, present_ms);
         self.renewal.seen.insert(done.horizon.node, present_ms);
         self.set_horizon(ctx, self.horizon.max(done.horizon));
+    }
+
+    /// Removes a ghost, and tells those who watch or will resume that it is gone.
+    fn retract(&mut self, ctx: &mut Ctx, key: &EntryKey, entry: Entry) {
+        self.forget(ctx, key);
+        self.number += 1;
+        self.logged.push(key.clone());
+        self.emit(key, &Entry { value: None, ..entry }, false);
     }
 
     /// Whether an entry is a field that a newer entry of its whole path covers.

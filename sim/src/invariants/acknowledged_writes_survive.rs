@@ -129,17 +129,22 @@ fn the_first_stands(
     path: &Path,
     held: &BTreeMap<EntryKey, Entry>,
 ) -> Result<(), String> {
-    let mut first: Option<Version> = None;
+    let mut first: Option<(Version, usize, &Op)> = None;
     for (index, op) in world.oracle.writes_to(path) {
         if op.writes[index].1 == Wish::Delete && !matches!(op.outcome, Outcome::Refused(_)) {
             return Ok(()); // what is first again depends on what the delete knew
         }
         let version = op.version(index).filter(|version| world.is_honest(op, *version));
-        first = first.into_iter().chain(version).min();
+        if let Some(version) =
+            version.filter(|version| first.is_none_or(|(top, ..)| *version < top))
+        {
+            first = Some((version, index, op));
+        }
     }
-    let Some(first) = first else { return Ok(()) };
+    let Some((first, index, op)) = first else { return Ok(()) };
     match held.get(&EntryKey::path(path)) {
         Some(entry) if entry.value.is_some() && entry.version <= first => Ok(()),
+        Some(entry) if is_value_of(world, entry, op, index) => Ok(()), // made anew
         other => {
             Err(format!("{path} was first acknowledged as {first:?}, all hold {}", brief(other)))
         }
