@@ -128,7 +128,7 @@ impl Data {
     fn is_ghost(&self, ctx: &mut Ctx, key: &EntryKey, entry: &Entry) -> bool {
         let grace = ctx.limits.tombstone_grace_ms;
         let long_dead =
-            entry.dead_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
+            entry.buried_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
         let refused = match entry.value {
             None => long_dead && !self.has_fields_at(ctx, key),
             Some(_) => {

@@ -5,6 +5,7 @@
 //! a test speaks.
 
 mod answers;
+mod fuzz;
 mod lies;
 
 use super::message::{Entries, Message, encode_entries};
@@ -29,14 +30,14 @@ const NETWORK: NetworkId = NetworkId([9; 16]);
 const VICTIM: NodeId = NodeId([100; 32]);
 const WALL_MS: u64 = 1_700_000_000_000;
 
-struct Toy;
+struct Toy(NodeId);
 
 impl Identity for Toy {
     fn node(&self) -> NodeId {
-        VICTIM
+        self.0
     }
     fn sign(&self, message: &[u8]) -> Signature {
-        signature(VICTIM, message)
+        signature(self.0, message)
     }
     fn verify(&self, node: NodeId, message: &[u8], found: &Signature) -> bool {
         signature(node, message) == *found
@@ -56,6 +57,8 @@ struct Victim {
     boot: u64,
     next: u64,
     peers: BTreeMap<LinkId, (NodeId, Unpacker)>,
+    /// Frames to neighbors that are engines themselves.
+    frames: Vec<(LinkId, Bytes)>,
     /// What it said, in order.
     said: Vec<(LinkId, u8, Bytes)>,
     /// Bytes of the frames that it sent.
@@ -66,9 +69,13 @@ struct Victim {
 
 impl Victim {
     fn new() -> Victim {
+        Victim::named(VICTIM)
+    }
+
+    fn named(node: NodeId) -> Victim {
         let now = Now { time: Time(1), wall_ms: WALL_MS };
         let mut store = MemoryStore::default();
-        let engine = open(&mut store, now, 1);
+        let engine = open(&mut store, node, now, 1);
         Victim {
             engine,
             store,
@@ -76,6 +83,7 @@ impl Victim {
             boot: 1,
             next: 0,
             peers: BTreeMap::new(),
+            frames: Vec::new(),
             said: Vec::new(),
             said_bytes: 0,
             closed: Vec::new(),
@@ -87,7 +95,7 @@ impl Victim {
     fn restart(&mut self) {
         self.boot += 1;
         self.peers.clear();
-        self.engine = open(&mut self.store, self.now, self.boot);
+        self.engine = open(&mut self.store, self.engine.node(), self.now, self.boot);
     }
 
     fn input(&mut self, input: Input) {
@@ -99,7 +107,10 @@ impl Victim {
             match output {
                 Output::Send(link, frame) => {
                     self.said_bytes += frame.len();
-                    let Some((_, unpacker)) = self.peers.get_mut(&link) else { continue };
+                    let Some((_, unpacker)) = self.peers.get_mut(&link) else {
+                        self.frames.push((link, frame));
+                        continue;
+                    };
                     let messages = unpacker.unpack(frame).expect("what it says can be received");
                     self.said.extend(messages.into_iter().map(|(kind, body)| (link, kind, body)));
                 }
@@ -256,6 +267,19 @@ impl Victim {
         }
     }
 
+    /// All that it holds.
+    fn entries(&self) -> BTreeMap<EntryKey, Entry> {
+        use crate::store::Store;
+        let mut entries = BTreeMap::new();
+        let visit = &mut |key: &[u8], value: &[u8]| {
+            let key = EntryKey::parse(Bytes::copy_from_slice(&key[1..])).unwrap();
+            entries.insert(key, Entry::from_bytes(Bytes::copy_from_slice(value)).unwrap());
+            true
+        };
+        self.store.scan(b"e", b"f", visit).unwrap();
+        entries
+    }
+
     fn status(&mut self) -> MeshStatus {
         match self.ask(Request::Mesh(MeshRequest::Status)) {
             Reply::Mesh(status) => *status,
@@ -264,9 +288,9 @@ impl Victim {
     }
 }
 
-fn open(store: &mut MemoryStore, now: Now, boot: u64) -> Engine {
+fn open(store: &mut MemoryStore, node: NodeId, now: Now, boot: u64) -> Engine {
     let config = EngineConfig {
-        identity: Box::new(Toy),
+        identity: Box::new(Toy(node)),
         network: NETWORK,
         boot,
         seed: 1,

@@ -7,6 +7,7 @@
 
 use super::apply::Source;
 use super::message::{Entries, From, Summary};
+use super::sync::ANSWER_MS_MAX;
 use super::{Data, Entry, EntryKey, HORIZON};
 use crate::ctx::Ctx;
 use crate::id::NodeId;
@@ -142,10 +143,16 @@ impl Data {
         let grace = ctx.limits.tombstone_grace_ms;
         let collectable_ms = ctx.now.wall_ms.saturating_sub(grace) + ctx.limits.drift_ms_max;
         let believed = horizon.ms <= collectable_ms;
-        let stale = !equal && believed && horizon.node != self.own && horizon.ms > parted_ms;
+        let neighbor = self.sync.neighbors.get(&from);
+        let heard = neighbor.is_some_and(|neighbor| neighbor.unheard_until <= ctx.now.time);
+        let stale =
+            !equal && believed && heard && horizon.node != self.own && horizon.ms > parted_ms;
         let judgement = if stale { Judgement::Stale } else { Judgement::Fresh };
         let members = self.renewal.members();
         if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
+            if judgement == Judgement::Stale && neighbor.judgement != Judgement::Stale {
+                neighbor.stale_since = ctx.now.time;
+            }
             neighbor.judgement = judgement;
         }
         match (judgement, summary.judgement) {
@@ -188,6 +195,19 @@ impl Data {
             under_way.received.insert((hash.bucket, hash.id));
         }
         Source::Renewed
+    }
+
+    /// Serves others again where a neighbor called this node stale and then sent nothing: nobody
+    /// is waited for without end.
+    pub(super) fn excuse(&mut self, ctx: &Ctx) {
+        let now = ctx.now.time;
+        for (node, neighbor) in &mut self.sync.neighbors {
+            let waits = neighbor.judgement == Judgement::Stale && !self.renewal.is_from(*node);
+            if waits && now - neighbor.stale_since >= ANSWER_MS_MAX {
+                neighbor.judgement = Judgement::Unknown;
+                neighbor.unheard_until = now + ANSWER_MS_MAX;
+            }
+        }
     }
 
     /// A renewal cannot go on: its neighbor is gone. It begins again with the next.

@@ -52,6 +52,9 @@ pub(super) struct Neighbor {
     pub(super) compare: super::compare::State,
     /// Whether this node is stale towards it.
     pub(super) judgement: Judgement,
+    pub(super) stale_since: Time,
+    /// Until then it is not listened to if it calls this node stale: it was, and sent nothing.
+    pub(super) unheard_until: Time,
 }
 
 /// A pull that waits for a page.
@@ -144,6 +147,8 @@ impl Data {
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
                     judgement: Judgement::Unknown,
+                    stale_since: Time(0),
+                    unheard_until: Time(0),
                 };
                 self.sync.neighbors.insert(node, neighbor);
                 self.send_summary(ctx, node, false);
@@ -438,6 +443,7 @@ impl Data {
             self.abandon_renewal(node);
             self.end_pull(ctx);
         }
+        self.excuse(ctx);
         let due: Vec<NodeId> = {
             let neighbors = self.sync.neighbors.iter();
             neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()
