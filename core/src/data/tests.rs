@@ -293,6 +293,7 @@ fn forget_each_other(world: &mut World) {
 
 /// `FOLKMOOT_COMPARE_ENTRIES` makes the sets larger than a test needs.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a test may be told its size")]
 fn two_large_sets_are_joined_in_four_round_trips_and_128_kib_beside_what_is_missing() {
     let entries = std::env::var("FOLKMOOT_COMPARE_ENTRIES");
     let entries: usize = entries.map_or(5_000, |entries| entries.parse().unwrap());
