@@ -56,19 +56,20 @@ pub(crate) fn open(directory: &Directory, durability: Durability) -> Result<Open
     let store = directory.path().join("store");
     let commits = directory.path().join("commits");
     let fresh = directory.format()?.is_none();
+    let durable = mark::read(&commits).map_err(io_error(&commits))?;
     let durable = if fresh {
-        // Nothing was ever acknowledged from here: an earlier start did not get this far.
+        // An earlier start did not get as far as the format, or somebody removed it.
+        let holds = store.exists() && check_journals(&store, 0)?.is_some();
+        if holds || durable.is_some_and(|durable| durable > 0) {
+            return Err(damaged(&directory.path().join("format"), "it is gone"));
+        }
         remove_all(&store)?;
         remove_all(&commits)?;
         0
     } else {
         check_manifests(&store)?;
-        let durable = mark::read(&commits).map_err(io_error(&commits))?;
         let durable = durable.ok_or_else(|| damaged(&commits, "it names no commit"))?;
-        journal::check(&store, durable).map_err(|failure| match failure {
-            Failure::Io(path, source) => Error::DataDir { path, source },
-            Failure::Damage(damage) => damaged(&damage.path, damage.what),
-        })?;
+        check_journals(&store, durable)?;
         durable
     };
     let database = open_database(&store)?;
@@ -92,9 +93,18 @@ fn open_database(store: &Path) -> Result<Database, Error> {
     match std::panic::catch_unwind(AssertUnwindSafe(|| Database::open(store))) {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(fjall::Error::Io(source))) => Err(io_error(store)(source)),
+        // The directory is ours: somebody in this process still holds a snapshot of it.
+        Ok(Err(fjall::Error::Locked)) => Err(Error::InUse(store.to_owned())),
         Ok(Err(error)) => Err(damaged(store, error)),
         Err(_) => Err(damaged(store, "it cannot be read")),
     }
+}
+
+fn check_journals(store: &Path, durable: u64) -> Result<Option<u64>, Error> {
+    journal::check(store, durable).map_err(|failure| match failure {
+        Failure::Io(path, source) => Error::DataDir { path, source },
+        Failure::Damage(damage) => damaged(&damage.path, damage.what),
+    })
 }
 
 /// Each keyspace names its newest manifest with a checksum; fjall writes it and does not read it.

@@ -20,14 +20,8 @@ pub(crate) const COMMIT_KEY: &[u8] = b"\0commit";
 
 const TRAILER: &[u8] = b"FJL\x03";
 
-/// What the journals hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Journals {
-    /// The first commit found.
-    pub(crate) first: Option<u64>,
-    /// The last commit found.
-    pub(crate) last: Option<u64>,
-}
+/// Bytes at the front of a batch within which it names its commit.
+const NAMED_WITHIN: usize = 64;
 
 /// Damage in a journal.
 #[derive(Debug)]
@@ -48,8 +42,9 @@ pub(crate) enum Failure {
 }
 
 /// Checks the journals in `directory`, of which all commits up to `durable` must be whole. What
-/// is left of a commit that never became durable is cut off the end of the newest.
-pub(crate) fn check(directory: &Path, durable: u64) -> Result<Journals, Failure> {
+/// is left of a commit that never became durable is cut off the end of the newest. Answers the
+/// number of the last commit found.
+pub(crate) fn check(directory: &Path, durable: u64) -> Result<Option<u64>, Failure> {
     let mut files = list(directory).map_err(|error| Failure::Io(directory.to_owned(), error))?;
     files.sort();
     let newest = files.last().map(|(number, _)| *number);
@@ -65,15 +60,19 @@ pub(crate) fn check(directory: &Path, durable: u64) -> Result<Journals, Failure>
         if newest != Some(number) {
             return Err(damage(format!("it ends at byte {read}, but later journals exist")));
         }
-        if chain.last.is_none_or(|last| last < durable) {
-            let last = chain.last.unwrap_or(0);
-            let what = format!("it ends with commit {last} at byte {read}; {durable} was durable");
+        let is_unfinished = match (chain.last, Batch::commit_begun(rest)) {
+            (Some(last), _) => last >= durable,
+            (None, Some(begun)) => begun > durable,
+            (None, None) => durable == 0 || is_unwritten(&rest[rest.len().min(NAMED_WITHIN)..]),
+        };
+        if !is_unfinished {
+            let what = format!("it cannot be read from byte {read} on; {durable} was durable");
             return Err(damage(what));
         }
         tracing::info!("{}: an unfinished commit was dropped", path.display());
         cut(&path, read as u64).map_err(|error| Failure::Io(path.clone(), error))?;
     }
-    Ok(Journals { first: chain.first, last: chain.last })
+    Ok(chain.last)
 }
 
 /// Journals begin with a length of 64 MiB and are filled.
@@ -103,7 +102,6 @@ fn cut(path: &Path, length: u64) -> io::Result<()> {
 /// The commits read so far.
 #[derive(Default)]
 struct Chain {
-    first: Option<u64>,
     last: Option<u64>,
     sequence: Option<u64>,
 }
@@ -129,7 +127,6 @@ impl Chain {
                 if batch.sequence < floor {
                     return Err(format!("the sequence number at byte {at} is damaged"));
                 }
-                self.first = self.first.or(Some(commit));
                 self.last = Some(commit);
             }
             at += batch.length;
@@ -148,6 +145,16 @@ struct Batch {
 }
 
 impl Batch {
+    /// The commit that begins here, whole or not.
+    fn commit_begun(bytes: &[u8]) -> Option<u64> {
+        let mut reader = Reader { bytes, at: 0 };
+        let (1, _count, _sequence) = (reader.u8()?, reader.u32()?, reader.u64()?) else {
+            return None;
+        };
+        let (2, Some((COMMIT_KEY, value))) = (reader.u8()?, reader.item()) else { return None };
+        Some(u64::from_be_bytes(*value.first_chunk()?))
+    }
+
     /// Reads one batch; `None` where there is none, or not the whole of it.
     fn read(bytes: &[u8]) -> Option<Batch> {
         let mut reader = Reader { bytes, at: 0 };
@@ -161,12 +168,7 @@ impl Batch {
         for _ in 0..count {
             match reader.u8()? {
                 2 => {
-                    let (_kind, _compression, _keyspace) =
-                        (reader.u8()?, reader.u8()?, reader.u64()?);
-                    let key = usize::from(reader.u16()?);
-                    let (_value, stored) = (reader.u32()?, reader.u32()?);
-                    let key = reader.take(key)?;
-                    let value = reader.take(usize::try_from(stored).ok()?)?;
+                    let (key, value) = reader.item()?;
                     if key == COMMIT_KEY {
                         let number = u64::from_be_bytes(*value.first_chunk()?);
                         let floor = u64::from_be_bytes(*value.get(8..)?.first_chunk()?);
@@ -195,6 +197,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Key and stored value of an item, behind its first byte.
+    fn item(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let (_kind, _compression, _keyspace) = (self.u8()?, self.u8()?, self.u64()?);
+        let key = usize::from(self.u16()?);
+        let (_length, stored) = (self.u32()?, self.u32()?);
+        Some((self.take(key)?, self.take(usize::try_from(stored).ok()?)?))
+    }
+
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
         self.at += length;

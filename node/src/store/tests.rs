@@ -171,6 +171,30 @@ fn an_unfinished_commit_is_dropped_and_a_finished_one_is_missed() {
 }
 
 #[test]
+fn an_unfinished_commit_may_be_all_that_the_journals_hold() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a");
+    let mut running = start(&path);
+    running.put(1, batch(&[("eone", "1")]));
+    let before = place.path().join("before");
+    copy(&path, &before);
+    running.put(2, batch(&[("etwo", "2")]));
+    let bytes = fs::read(path.join("store/0.jnl")).unwrap();
+    running.close();
+    // As after an empty journal has taken the place of a full one, whose commits are in tables.
+    let written = fs::read(before.join("store/0.jnl")).unwrap();
+    let first = written.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let second = bytes[..4096].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    for length in first..second {
+        fs::write(before.join("store/0.jnl"), &bytes[first..length]).unwrap();
+        let store = before.join("store");
+        assert_eq!(super::journal::check(&store, 1).unwrap(), None, "{length}");
+        fs::write(before.join("store/0.jnl"), &bytes[first..length]).unwrap();
+        assert!(length < first + 64 || super::journal::check(&store, 2).is_err(), "{length}");
+    }
+}
+
+#[test]
 fn a_flipped_byte_in_any_file_is_found_or_does_no_harm() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("a");
@@ -228,7 +252,8 @@ fn a_lost_file_is_missed() {
     let mut running = start(&path);
     running.put(1, batch(&[("eone", "1")]));
     running.close();
-    for lost in ["store/version", "store/0.jnl", "store/keyspaces/2/current", "commits", "store"] {
+    let all = ["format", "commits", "store", "store/version", "store/0.jnl"];
+    for lost in all.into_iter().chain(["store/keyspaces/2/current"]) {
         let damaged = place.path().join(lost.replace('/', " "));
         copy(&path, &damaged);
         match damaged.join(lost) {
@@ -237,6 +262,11 @@ fn a_lost_file_is_missed() {
         }
         assert!(find(&damaged).is_err(), "without {lost}");
     }
+    let damaged = place.path().join("two");
+    copy(&path, &damaged);
+    fs::remove_file(damaged.join("format")).unwrap();
+    fs::remove_file(damaged.join("commits")).unwrap();
+    assert!(find(&damaged).unwrap_err().contains("format is damaged: it is gone"));
 }
 
 #[test]
