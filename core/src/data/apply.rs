@@ -132,7 +132,9 @@ impl Data {
         let refused = match entry.value {
             None => long_dead && !self.has_fields_at(ctx, key),
             Some(_) => {
-                let old = entry.version.stamp.ms() <= self.horizon.ms;
+                // Whatever deleted something younger than the grace still has its tombstone.
+                let ms = entry.version.stamp.ms();
+                let old = ms.saturating_add(grace) <= ctx.now.wall_ms && ms <= self.horizon.ms;
                 old || (long_dead && !self.has_fields_at(ctx, key))
             }
         };

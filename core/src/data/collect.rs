@@ -57,8 +57,9 @@ impl Data {
 
     /// Removes entries that have been dead for longer than the grace.
     fn collect(&mut self, ctx: &mut Ctx) {
-        if !self.clocks_agree && !self.renewal.is_alone() {
-            return;
+        let alone = self.renewal.is_alone() && self.sync.neighbors.is_empty();
+        if !self.clocks_agree && !alone {
+            return; // a wrong clock collects what is young
         }
         let grace = ctx.limits.tombstone_grace_ms;
         let Some(before) = ctx.now.wall_ms.checked_sub(grace) else { return };

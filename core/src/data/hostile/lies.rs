@@ -153,3 +153,29 @@ fn more_writing_nodes_than_can_be_numbered_shut_out_neither_this_node_nor_the_kn
     victim.put("mine", "1");
     assert_eq!(victim.get("mine").as_deref(), Some(&b"1"[..]), "an acknowledged write is there");
 }
+
+#[test]
+fn a_clock_decades_ahead_collects_nothing_while_others_are_linked() {
+    let mut victim = Victim::new();
+    victim.put("a", "1");
+    victim.write(Write::delete(path("a")));
+    victim.link(1);
+    victim.now.wall_ms += 10 * 365 * 24 * 3_600_000;
+    victim.run(120_000);
+    assert_eq!(victim.status().tombstones, 1);
+}
+
+#[test]
+fn what_is_younger_than_the_grace_is_taken_after_a_clock_was_decades_ahead() {
+    let mut victim = Victim::new();
+    victim.put("a", "1");
+    victim.write(Write::delete(path("a")));
+    let decades = 10 * 365 * 24 * 3_600_000;
+    victim.now.wall_ms += decades;
+    victim.run(120_000);
+    assert_eq!(victim.status().tombstones, 0, "alone, nobody can tell");
+    victim.now.wall_ms -= decades;
+    let link = victim.known(1);
+    victim.spread(link, 1, &vec![(at("b"), entry(1, 0, "2"))]);
+    assert_eq!(victim.get("b").as_deref(), Some(&b"2"[..]));
+}
