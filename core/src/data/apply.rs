@@ -45,6 +45,7 @@ impl Data {
                     ctx.notice(Notice::Future(entry.version.node));
                 }
                 ctx.stats.future_refused += 1;
+                self.refusals += 1;
                 accepted = false;
                 continue;
             }
@@ -125,7 +126,7 @@ impl Data {
     /// Whether an entry that is not known here is older than what this node has collected: then
     /// it may be the ghost of something deleted. What is dead itself is no ghost, but of no use
     /// once it is past the grace, unless it covers fields that are still here.
-    fn is_ghost(&self, ctx: &mut Ctx, key: &EntryKey, entry: &Entry) -> bool {
+    fn is_ghost(&mut self, ctx: &mut Ctx, key: &EntryKey, entry: &Entry) -> bool {
         let grace = ctx.limits.tombstone_grace_ms;
         let long_dead =
             entry.buried_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
@@ -139,6 +140,7 @@ impl Data {
             }
         };
         ctx.stats.stale_refused += u64::from(refused);
+        self.refusals += u64::from(refused && !long_dead);
         refused
     }
 

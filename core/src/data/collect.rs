@@ -61,6 +61,9 @@ impl Data {
         if !self.clocks_agree && !alone {
             return; // a wrong clock collects what is young
         }
+        if !self.is_verified(ctx) {
+            return;
+        }
         let grace = ctx.limits.tombstone_grace_ms;
         let Some(before) = ctx.now.wall_ms.checked_sub(grace) else { return };
         let unseen_before = before.saturating_sub(UNSEEN_GRACES * grace);

@@ -78,6 +78,8 @@ pub(crate) struct Data {
     graveyard: BTreeSet<(u64, EntryKey)>,
     sync: sync::Sync,
     wall_due: Option<Time>,
+    /// How many entries were refused that others hold, and will hold for longer.
+    refusals: u64,
     // What the step has gathered so far:
     logged: Vec<EntryKey>,
     to_spread: Vec<(EntryKey, Entry)>,
@@ -128,6 +130,7 @@ impl Data {
             graveyard: BTreeSet::new(),
             sync: sync::Sync::open(ctx),
             wall_due: None,
+            refusals: 0,
             logged: Vec::new(),
             to_spread: Vec::new(),
             events: BTreeMap::new(),

@@ -109,16 +109,18 @@ impl Data {
         reachable: impl Iterator<Item = NodeId>,
     ) {
         let now = ctx.now.time;
-        let neighbors = &self.sync.neighbors;
-        let in_sync = !neighbors.is_empty() && neighbors.values().all(|n| n.in_sync);
-        if now < self.renewal.note_at || !in_sync {
+        let neighbors = self.sync.neighbors.values();
+        // The oldest word counts: whatever this node held then, all have seen.
+        let verified_ms = neighbors.map(|n| n.verified_ms).min().flatten();
+        let Some(verified_ms) = verified_ms.filter(|_| now >= self.renewal.note_at) else {
             return;
-        }
+        };
         self.renewal.note_at = now + NOTE_MS;
         let coarse_ms = (ctx.limits.tombstone_grace_ms / 100).max(NOTE_MS);
-        let present_ms = ctx.clock.present_ms(ctx.now.wall_ms);
         for node in reachable {
-            self.renewal.seen.insert(node, present_ms);
+            let seen_ms = self.renewal.seen.entry(node).or_default();
+            *seen_ms = verified_ms.max(*seen_ms);
+            let present_ms = *seen_ms;
             let saved = self.renewal.saved.entry(node).or_default();
             if present_ms.abs_diff(*saved) >= coarse_ms {
                 *saved = present_ms;
@@ -126,6 +128,33 @@ impl Data {
                 ctx.batch.put(key, present_ms.to_be_bytes().to_vec());
             }
         }
+    }
+
+    /// All that this node and a neighbor should hold both hold: the neighbor's horizon is this
+    /// node's too, so that the others judge themselves by it.
+    pub(super) fn on_verified(&mut self, ctx: &mut Ctx, node: NodeId) {
+        let present_ms = ctx.clock.present_ms(ctx.now.wall_ms);
+        let Some(neighbor) = self.sync.neighbors.get_mut(&node) else { return };
+        neighbor.verified_ms = Some(present_ms);
+        if let Some(horizon) = neighbor.horizon
+            && self.is_believed(ctx, horizon)
+        {
+            self.set_horizon(ctx, self.horizon.max(horizon));
+        }
+    }
+
+    /// Whether nothing old may still be on its way from a neighbor: only then may a tombstone go.
+    pub(super) fn is_verified(&self, ctx: &Ctx) -> bool {
+        let since_ms = ctx.now.wall_ms.saturating_sub(ctx.limits.tombstone_grace_ms / 2);
+        let neighbors = self.sync.neighbors.values();
+        neighbors.map(|n| n.verified_ms).all(|at| at.is_some_and(|at| at >= since_ms))
+    }
+
+    /// Whether a horizon can be true: nothing younger than the grace is collected.
+    fn is_believed(&self, ctx: &Ctx, horizon: Horizon) -> bool {
+        let grace = ctx.limits.tombstone_grace_ms;
+        let collectable_ms = ctx.now.wall_ms.saturating_sub(grace) + ctx.limits.drift_ms_max;
+        horizon.ms <= collectable_ms
     }
 
     /// Judges this node by a neighbor's horizon. `true` if the summary is dealt with.
@@ -140,9 +169,7 @@ impl Data {
         let parted_ms = self.renewal.seen_ms(horizon.node);
         // Nothing younger than the grace is collected: such a horizon comes from a wrong clock, or
         // from a node that wants others to drop what they hold.
-        let grace = ctx.limits.tombstone_grace_ms;
-        let collectable_ms = ctx.now.wall_ms.saturating_sub(grace) + ctx.limits.drift_ms_max;
-        let believed = horizon.ms <= collectable_ms;
+        let believed = self.is_believed(ctx, horizon);
         let neighbor = self.sync.neighbors.get(&from);
         let heard = neighbor.is_some_and(|neighbor| neighbor.unheard_until <= ctx.now.time);
         let stale =

@@ -7,7 +7,7 @@
 //! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
 
 use super::message::{Entries, From, Message, Page, Summary};
-use super::renew::Judgement;
+use super::renew::{Horizon, Judgement};
 use super::{Data, Entry, EntryKey, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
@@ -24,6 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const ANSWER_MS_MAX: u64 = 10_000;
 /// Comparisons that must find a difference in a row before the sets are compared.
 const UNEQUAL_COMPARES: u64 = 6;
+/// Longest pause between two comparisons of sets that never agree, because both keep changing,
+/// in milliseconds.
+const LASTING_MS_MAX: u64 = 3_600_000;
 /// A node with so many times fewer entries than its neighbor takes all of them.
 const FEWER: u64 = 16;
 /// Key prefix in [`META`] of what is known of each neighbor.
@@ -46,6 +49,13 @@ pub(super) struct Neighbor {
     saved: Option<Reached>,
     pub(super) in_sync: bool,
     pub(super) unequal_since: Option<Time>,
+    /// How long a difference must last before the sets are compared; doubles each time.
+    lasting_ms: u64,
+    /// When the two were last known to hold the same, or all that they should: in Unix
+    /// milliseconds.
+    pub(super) verified_ms: Option<u64>,
+    /// What its last summary said of collected tombstones.
+    pub(super) horizon: Option<Horizon>,
     compare_at: Time,
     /// Its link is full.
     full: bool,
@@ -143,6 +153,9 @@ impl Data {
                     saved: reached,
                     in_sync: false,
                     unequal_since: None,
+                    lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
+                    verified_ms: None,
+                    horizon: None,
                     full: false,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
@@ -211,14 +224,16 @@ impl Data {
         let equal = summary.sum == self.index.total().to_bytes();
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         neighbor.told = Some(summary.store);
+        neighbor.horizon = Some(summary.horizon);
         if neighbor.reached.is_some_and(|reached| reached.store != summary.store) {
             neighbor.reached = None;
         }
         let reached = neighbor.reached.map(|reached| reached.number);
         if equal {
             neighbor.unequal_since = None;
+            self.on_verified(ctx, from);
             ctx.facts.extend(marked.map(|marked| Fact::CaughtUp(marked.marks)));
-        } else {
+        } else if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
             neighbor.unequal_since.get_or_insert(ctx.now.time);
         }
         if self.judge(ctx, from, summary, equal) {
@@ -255,11 +270,12 @@ impl Data {
     /// All that the neighbor said it has is here, and still the sums differ: after a while the
     /// sets are compared. One side begins.
     fn check_lasting_difference(&mut self, ctx: &mut Ctx, from: NodeId) {
-        let lasting_ms = UNEQUAL_COMPARES * ctx.limits.compare_ms;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
+        let lasting_ms = neighbor.lasting_ms;
         let lasts = neighbor.unequal_since.is_some_and(|since| ctx.now.time - since >= lasting_ms);
         if lasts && self.own < from {
             neighbor.unequal_since = Some(ctx.now.time);
+            neighbor.lasting_ms = (2 * lasting_ms).min(LASTING_MS_MAX.max(lasting_ms));
             if let Some(reached) = neighbor.reached {
                 ctx.stats.differences += 1;
                 self.start_compare(ctx, from, reached.store);

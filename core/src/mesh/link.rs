@@ -6,6 +6,9 @@ use crate::id::{LinkId, NodeId};
 use crate::time::Time;
 use crate::wire::frame::{Kind, Packer, Unpacker};
 
+/// How often the offset of the neighbor's clock is measured, in milliseconds.
+const MEASURE_MS: u64 = 10_000;
+
 /// A link and what is being packed for it.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -17,6 +20,8 @@ pub(crate) struct Link {
     /// The neighbor's wall clock minus this node's, in milliseconds.
     pub(crate) offset_ms: i64,
     pub(crate) last_heard: Time,
+    /// When offset and round trip were measured last.
+    pub(crate) measured: Time,
     /// When the ping that is under way was sent.
     pub(crate) pinged: Option<Time>,
     pub(crate) round_trip_ms: Option<u64>,
@@ -46,6 +51,7 @@ impl Link {
             dialled,
             offset_ms,
             last_heard: now,
+            measured: now,
             pinged: None,
             round_trip_ms: None,
             behind: false,
@@ -55,6 +61,13 @@ impl Link {
             at_once: Packer::new(Kind::FragmentAtOnce),
             after_write: Packer::new(Kind::FragmentAfterWrite),
         }
+    }
+
+    /// When the next ping is due: after silence, and now and then to see whether the clocks still
+    /// agree; not before the last one had time to be answered.
+    pub(crate) fn ping_due(&self, ping_ms: u64) -> Time {
+        let due = (self.last_heard + ping_ms).min(self.measured + MEASURE_MS);
+        self.pinged.map_or(due, |at| due.max(at + ping_ms))
     }
 
     /// Hands over what was packed.

@@ -402,9 +402,7 @@ impl Mesh {
             let silent_ms = now - link.last_heard;
             if silent_ms >= ctx.limits.dead_ms {
                 dead.push(link.id);
-            } else if silent_ms >= ctx.limits.ping_ms
-                && link.pinged.is_none_or(|at| now - at >= ctx.limits.ping_ms)
-            {
+            } else if link.ping_due(ctx.limits.ping_ms) <= now {
                 link.pinged = Some(now);
                 link.at_once.push(Kind::Ping, &[&now.0.to_be_bytes()]);
             }
@@ -480,11 +478,7 @@ impl Mesh {
 
     pub(crate) fn next_tick(&self, limits: &Limits) -> Option<Time> {
         let ping_ms = limits.ping_ms;
-        let ping = |link: &Link| {
-            let since = link.pinged.map_or(link.last_heard, |at| at.max(link.last_heard));
-            since + ping_ms
-        };
-        let links = self.links.values().map(ping).min();
+        let links = self.links.values().map(|link| link.ping_due(ping_ms)).min();
         [
             links,
             self.record_due,

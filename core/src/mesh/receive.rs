@@ -104,6 +104,7 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&link) else { return Ok(()) };
         if link.pinged.is_some_and(|at| at.0 == sent) {
             link.pinged = None;
+            link.measured = ctx.now.time;
             let round_trip_ms = ctx.now.time.0.saturating_sub(sent);
             link.round_trip_ms = Some(round_trip_ms);
             let at_sender = wall_ms.saturating_add(round_trip_ms / 2);
