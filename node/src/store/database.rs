@@ -13,6 +13,7 @@ use folkmoot_core::store::space::{ENTRIES, HISTORY, LOG, Space};
 use folkmoot_core::store::{Batch, StoreError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 /// Bytes of blocks that are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -24,6 +25,10 @@ const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 const MEMTABLE_BYTES_SMALL: u64 = 4 * 1024 * 1024;
 /// Threads that write tables.
 const WORKERS: usize = 1;
+/// Pairs after which reading goes on ahead, and pairs of one chunk that is read ahead.
+const AHEAD_AFTER: usize = 1_024;
+/// Chunks that are read ahead.
+const AHEAD_CHUNKS: usize = 4;
 /// Files that are kept open.
 const FILES_MAX: usize = 128;
 
@@ -171,14 +176,55 @@ impl Database {
     }
 }
 
+/// A key and its value, or why they cannot be read.
+type Pair = Result<(fjall::UserKey, fjall::UserValue), StoreError>;
+
 /// Pairs in key order.
 pub(crate) struct Range {
     /// The last is read first.
     parts: Vec<fjall::Iter>,
 }
 
+impl Range {
+    /// Visits all pairs until `visit` answers `false`. A long way is read ahead on a thread of
+    /// its own: at the start of a node the engine's work and the reading take as long.
+    pub(crate) fn visit_ahead(
+        mut self,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        for pair in self.by_ref().take(AHEAD_AFTER) {
+            let (key, value) = pair?;
+            if !visit(&key, &value) {
+                return Ok(());
+            }
+        }
+        let mut next = self.peekable();
+        if next.peek().is_none() {
+            return Ok(());
+        }
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel::<Vec<Pair>>(AHEAD_CHUNKS);
+            scope.spawn(move || {
+                loop {
+                    let chunk: Vec<Pair> = next.by_ref().take(AHEAD_AFTER).collect();
+                    if chunk.is_empty() || sender.send(chunk).is_err() {
+                        break;
+                    }
+                }
+            });
+            for pair in receiver.into_iter().flatten() {
+                let (key, value) = pair?;
+                if !visit(&key, &value) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
 impl Iterator for Range {
-    type Item = Result<(fjall::UserKey, fjall::UserValue), StoreError>;
+    type Item = Pair;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -80,8 +80,11 @@ impl Store for Overlay {
             let range = pending.sorted().range::<[u8], _>(bounds);
             over.extend(range.map(|(key, value)| (key.clone(), value.clone())));
         }
-        let mut over = over.into_iter().peekable();
         let snapshot = self.database.snapshot();
+        if over.is_empty() {
+            return self.database.range(&snapshot, from, to).visit_ahead(visit);
+        }
+        let mut over = over.into_iter().peekable();
         for pair in self.database.range(&snapshot, from, to) {
             let (key, value) = pair.map_err(store_error)?;
             while let Some((over_key, over_value)) = over.next_if(|(over, _)| over[..] < key[..]) {

@@ -362,6 +362,32 @@ fn the_overlay_shows_pending_batches_over_what_is_on_disk() {
 }
 
 #[test]
+fn a_long_scan_is_read_ahead_in_order_and_may_be_given_up_anywhere() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = Directory::open(place.path()).unwrap();
+    let opened = check::open(&directory, Durability::Sync).unwrap();
+    let overlay = Overlay::new(opened.database.clone());
+    let mut running = run(directory, opened);
+    let mut many = Batch::default();
+    for number in 0..10_000 {
+        many.put(format!("e{number:05}").into_bytes(), b"1".to_vec());
+    }
+    running.put(1, many);
+    for wanted in [1, 1_023, 1_024, 1_025, 2_048, 5_000, 10_000, 20_000] {
+        let mut seen = Vec::new();
+        overlay
+            .scan(b"e", b"f", &mut |key, _| {
+                seen.push(String::from_utf8_lossy(&key[1..]).parse().unwrap());
+                seen.len() < wanted
+            })
+            .unwrap();
+        assert!(seen.into_iter().eq(0..wanted.min(10_000)), "{wanted}");
+    }
+    drop(overlay);
+    running.close();
+}
+
+#[test]
 fn a_snapshot_shows_one_state_and_refuses_after_the_end() {
     let place = tempfile::tempdir().unwrap();
     let mut running = start(place.path());
