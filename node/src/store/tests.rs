@@ -374,7 +374,7 @@ fn a_long_scan_is_read_ahead_in_order_and_may_be_given_up_anywhere() {
     }
     running.put(1, many);
     for wanted in [1, 1_023, 1_024, 1_025, 2_048, 5_000, 10_000, 20_000] {
-        let mut seen = Vec::new();
+        let mut seen: Vec<usize> = Vec::new();
         overlay
             .scan(b"e", b"f", &mut |key, _| {
                 seen.push(String::from_utf8_lossy(&key[1..]).parse().unwrap());
