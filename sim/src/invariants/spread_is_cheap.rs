@@ -19,6 +19,7 @@ pub struct SpreadIsCheap {
     survey: Survey,
     begun_ms: Option<u64>,
     before: Option<u64>,
+    caught_up_before: u64,
     writes: Vec<(usize, u64)>,
 }
 
@@ -39,6 +40,7 @@ impl Invariant for SpreadIsCheap {
         if self.before.is_none() {
             if let Some(statuses) = self.survey.poll(world) {
                 (self.before, self.survey) = (Some(copies(&statuses)), Survey::default());
+                self.caught_up_before = statuses.iter().map(|status| status.stats.caught_up).sum();
             }
             return Verdict::NotYet("nothing is written".to_owned());
         }
@@ -61,7 +63,11 @@ impl Invariant for SpreadIsCheap {
         let sent = copies(&statuses) - self.before.unwrap_or(0);
         let needed = WRITES * (world.hosts.len() as u64 - 1);
         if sent * 5 > needed * 6 {
-            return Verdict::Broken(format!("{sent} copies were sent where {needed} were needed"));
+            let caught_up: u64 = statuses.iter().map(|status| status.stats.caught_up).sum();
+            let caught_up = caught_up - self.caught_up_before;
+            return Verdict::Broken(format!(
+                "{sent} copies were sent, {caught_up} of them to catch up, where {needed} were needed"
+            ));
         }
         Verdict::Holds
     }
