@@ -343,7 +343,7 @@ impl World {
             Output::Event(session, event) => self.on_event(node, session, event),
             Output::Notice(notice) => {
                 self.trace(|| format!("node-{node} notes: {notice}"));
-                self.notices.note(node, &notice);
+                self.notices.note(&notice, self.hosts[node].clock.is_right());
             }
             Output::Halt(error) => panic!("node-{node} halts: {error}"),
         }

@@ -64,8 +64,8 @@ pub struct Network {
     pub full_bytes: usize,
     /// Nodes without power: nothing there answers, not even with a refusal.
     pub dark: Vec<bool>,
-    /// The most bytes that any sender queued after it was told that its queue is full.
-    pub sent_while_full_max: usize,
+    /// The most bytes by which any queue went over the mark at which it is called full.
+    pub over_full_max: usize,
     /// Planted: nobody is told that a send queue is full.
     pub mum_about_full: bool,
     links: BTreeMap<u64, Link>,
@@ -80,7 +80,7 @@ impl Network {
             dark: vec![false; ways.len()],
             ways,
             full_bytes,
-            sent_while_full_max: 0,
+            over_full_max: 0,
             mum_about_full: false,
             links: BTreeMap::new(),
             next: 0,
@@ -185,12 +185,10 @@ impl Network {
         if way.vanish > 0 {
             lane.break_off();
         }
-        if lane.full {
-            lane.sent_while_full += frame.len();
-            self.sent_while_full_max = self.sent_while_full_max.max(lane.sent_while_full);
-        }
         if lane.broken {
             lane.queued_bytes += frame.len();
+            let over = lane.queued_bytes.saturating_sub(self.full_bytes);
+            self.over_full_max = self.over_full_max.max(over);
             return lane.note_full(self.full_bytes, self.mum_about_full);
         }
         let mut leaves_at = now;
@@ -201,6 +199,8 @@ impl Network {
             lane.free_at_us = start_us + us;
             leaves_at = lane.free_at_us.div_ceil(1000);
             queue.push(leaves_at, Event::Link(LinkEvent::Left(id, frame.len())));
+            let over = lane.queued_bytes.saturating_sub(self.full_bytes);
+            self.over_full_max = self.over_full_max.max(over);
             sent = lane.note_full(self.full_bytes, self.mum_about_full);
         }
         let at = leaves_at + way.latency_ms + self.rng.below(way.jitter_ms + 1);
@@ -242,7 +242,7 @@ impl Network {
         lane.queued_bytes = lane.queued_bytes.saturating_sub(bytes);
         let drained = lane.full && lane.queued_bytes == 0;
         if drained {
-            (lane.full, lane.sent_while_full) = (false, 0);
+            lane.full = false;
         }
         drained && link.open[end]
     }

@@ -7,6 +7,9 @@ use folkmoot_core::engine::Notice;
 pub struct Notices {
     /// Nodes that stamped entries anew.
     pub restamped: u64,
+    /// Whether a node did so by a wrong clock, because its neighbors' clocks were wrong as well.
+    /// Then an earlier write may come to stand above a later one.
+    pub restamped_wrongly: bool,
     /// Refusals of stamps from the future.
     pub future: u64,
     /// Clocks that were said to be off.
@@ -17,9 +20,12 @@ pub struct Notices {
 
 impl Notices {
     /// Counts a notice.
-    pub fn note(&mut self, _node: usize, notice: &Notice) {
+    pub fn note(&mut self, notice: &Notice, clock_is_right: bool) {
         match notice {
-            Notice::Restamped(_) => self.restamped += 1,
+            Notice::Restamped(_) => {
+                self.restamped += 1;
+                self.restamped_wrongly |= !clock_is_right;
+            }
             Notice::Future(_) => self.future += 1,
             Notice::ClockOff(_) => self.clock_off += 1,
             Notice::Twin => self.twins += 1,

@@ -149,10 +149,11 @@ impl Oracle {
 
 impl World {
     /// Whether a write was acknowledged with a stamp that was no more than the drift limit ahead
-    /// of the true time.
+    /// of the true time, and no node has stamped anything anew by a wrong clock.
     pub fn is_honest(&self, op: &Op, version: Version) -> bool {
         let Outcome::Done(_, at) = &op.outcome else { return false };
-        version.stamp.ms() <= true_ms(*at) + self.options.limits.drift_ms_max
+        let in_time = version.stamp.ms() <= true_ms(*at) + self.options.limits.drift_ms_max;
+        in_time && !self.notices.restamped_wrongly
     }
 
     /// Voids every promise that no disk holds any more.

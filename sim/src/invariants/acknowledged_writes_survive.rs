@@ -99,16 +99,20 @@ fn the_newest_stands(
 ) -> Result<(), String> {
     let entry = held.get(&EntryKey::path(path));
     let mut newest: Option<(Version, usize, &Op)> = None;
-    let mut vanishing = false;
+    let (mut vanishing, mut acknowledged) = (false, false);
     for (index, op) in world.oracle.writes_to(path) {
         let refused = matches!(op.outcome, Outcome::Refused(_));
         vanishing |= may_vanish(&op.writes[index].1) && !refused;
+        acknowledged |= op.version(index).is_some();
         let version = op.version(index).filter(|version| world.is_honest(op, *version));
         if let Some(version) =
             version.filter(|version| newest.is_none_or(|(top, ..)| *version > top))
         {
             newest = Some((version, index, op));
         }
+    }
+    if acknowledged && !vanishing && entry.is_none() {
+        return Err(format!("{path} was acknowledged and never deleted, it is gone"));
     }
     let Some((version, index, op)) = newest else { return Ok(()) };
     match entry {

@@ -71,7 +71,6 @@ pub(super) struct Lane {
     pub(super) free_at_us: u64,
     pub(super) queued_bytes: usize,
     pub(super) full: bool,
-    pub(super) sent_while_full: usize,
 }
 
 impl Lane {

@@ -94,7 +94,7 @@ fn a_slow_way_fills_the_queue_once_and_drains_it() {
     assert_eq!(wire.send(0, frame), Sent::Quietly);
     assert_eq!(wire.send(0, frame), Sent::Full);
     assert_eq!(wire.send(0, frame), Sent::Quietly);
-    assert_eq!(wire.network.sent_while_full_max, 50);
+    assert_eq!(wire.network.over_full_max, 100);
     assert!(wire.run().contains("drained"));
     assert!(wire.now >= 200);
 }
