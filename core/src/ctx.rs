@@ -19,6 +19,8 @@ pub(crate) enum Dest {
     Neighbor(NodeId),
     /// The same, with the marks of this moment: up to where everything spread is here.
     NeighborMarked(NodeId),
+    /// To a node, over the reliable channel; nowhere if it cannot be reached now.
+    Node(NodeId),
     /// To every node that can be reached, once.
     All,
 }

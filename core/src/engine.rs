@@ -18,6 +18,7 @@ use crate::stats::Stats;
 use crate::store::space::META;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::{Clock, Now, Stamp, Time};
+use crate::wire::codec::Malformed;
 use crate::wire::envelope::Tag;
 use bytes::Bytes;
 
@@ -257,9 +258,7 @@ impl Engine {
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 if clocks_agree {
                     self.data.restamp(&mut ctx);
-                    self.data.note_reachable(&mut ctx, self.mesh.reachable());
                 }
-                self.data.clocks_agree = clocks_agree;
                 self.data.on_tick(&mut ctx);
             }
         }
@@ -358,6 +357,15 @@ impl Engine {
                         return;
                     }
                 }
+            }
+            Delivery::Unicast { from, tag, body } => {
+                let handled = match tag {
+                    Tag::DATA => self.data.on_message(&mut ctx, from, body),
+                    _ => Err(Malformed),
+                };
+                // Malformed bytes are their sender's fault, not that of the link they came by.
+                ctx.stats.unknown_messages += u64::from(handled.is_err());
+                return;
             }
             Delivery::Spread { link, from, envelope, ahead } => {
                 ctx.ahead = ahead;

@@ -11,6 +11,7 @@ use crate::request::Changed;
 use crate::store::space::{ENTRIES, META};
 use crate::time::Stamp;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// Where an entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +22,11 @@ pub(super) enum Source {
     Spread,
     /// Pulled from a neighbor: the other neighbors learn of it by summaries.
     Pulled,
-    /// Pulled while this node renews itself: the neighbor is right, however old the entry.
-    Renewed,
 }
 
 /// System facts: who belongs to the network, and who was removed.
-const MEMBERS: &str = "members/";
-const REMOVED: &str = "removed/";
+pub(super) const MEMBERS: &str = "members/";
+pub(super) const REMOVED: &str = "removed/";
 
 impl Data {
     /// Merges entries from another node. `false` if one was refused: the message is not to be
@@ -45,7 +44,6 @@ impl Data {
                     ctx.notice(Notice::Future(entry.version.node));
                 }
                 ctx.stats.future_refused += 1;
-                self.refusals += 1;
                 accepted = false;
                 continue;
             }
@@ -79,9 +77,10 @@ impl Data {
         self.index.set(hash, Some(slot));
         ctx.batch.put(ENTRIES.key(key.as_bytes()), entry.to_bytes());
         self.number += 1;
-        if let Source::Pulled | Source::Renewed = source {
+        if source == Source::Pulled {
             self.pulled = self.number;
         }
+        self.note_late(ctx, &entry, source);
         self.logged.push(key.clone());
         if !self.has_fields && key.to_field().is_some() {
             self.has_fields = true;
@@ -106,8 +105,7 @@ impl Data {
         source: Source,
     ) -> bool {
         let Some(old) = old else {
-            let trusted = matches!(source, Source::Local | Source::Renewed);
-            return trusted || !self.is_ghost(ctx, key, entry);
+            return true;
         };
         let old_version = self.index.version(&old);
         let from_the_future = ctx.clock.is_future(old_version.stamp, ctx.now.wall_ms);
@@ -123,39 +121,13 @@ impl Data {
             > Rank::new(old_version, strategy, old.check)
     }
 
-    /// Whether an entry that is not known here is older than what this node has collected: then
-    /// it may be the ghost of something deleted. What is dead itself is no ghost, but of no use
-    /// once it is past the grace, unless it covers fields that are still here.
-    fn is_ghost(&mut self, ctx: &mut Ctx, key: &EntryKey, entry: &Entry) -> bool {
-        let grace = ctx.limits.tombstone_grace_ms;
-        let long_dead =
-            entry.buried_since_ms().is_some_and(|d| d.saturating_add(grace) <= ctx.now.wall_ms);
-        let refused = match entry.value {
-            None => long_dead && !self.has_fields_at(ctx, key),
-            Some(_) => {
-                // Whatever deleted something younger than the grace still has its tombstone.
-                let ms = entry.version.stamp.ms();
-                let old = ms.saturating_add(grace) <= ctx.now.wall_ms && ms <= self.horizon.ms;
-                old || (long_dead && !self.has_fields_at(ctx, key))
-            }
-        };
-        ctx.stats.stale_refused += u64::from(refused);
-        self.refusals += u64::from(refused && !long_dead);
-        refused
-    }
-
-    /// Whether the object at a path has fields here.
-    fn has_fields_at(&self, ctx: &mut Ctx, key: &EntryKey) -> bool {
-        if !self.has_fields || key.to_field().is_some() {
-            return false;
+    /// Notes what came in late: while it may not be all, nothing is forgotten here.
+    fn note_late(&mut self, ctx: &Ctx, entry: &Entry, source: Source) {
+        let half_ms = ctx.limits.tombstone_grace_ms / 2;
+        let is_old = entry.version.stamp.ms().saturating_add(half_ms) <= ctx.now.wall_ms;
+        if source == Source::Pulled || (source == Source::Spread && is_old) {
+            self.burial.late_at = Some(ctx.now.time);
         }
-        let fields = [&key.as_bytes()[..], &[0]].concat();
-        let mut found = false;
-        ctx.scan(ENTRIES, &fields, &mut |key, _| {
-            found = key.starts_with(&fields);
-            false
-        });
-        found
     }
 
     /// What the index knows of an entry.
@@ -191,7 +163,7 @@ impl Data {
         match (entry.expires_ms, entry.buried_since_ms()) {
             (Some(end), _) if entry.is_live(wall_ms) => {
                 self.expiring.insert((end, key.detached()));
-                self.wall_due = Some(crate::time::Time(0));
+                self.expiry_due = Some(crate::time::Time(0));
             }
             (_, Some(since)) => drop(self.graveyard.insert((since, key.detached()))),
             (_, None) => {}
@@ -244,20 +216,25 @@ impl Data {
 
     /// Tells the mesh who was removed, and makes this node a member if it is not one yet.
     pub(super) fn join_members(&mut self, ctx: &mut Ctx) {
-        let mut removed = Vec::new();
-        let prefix = [&[0], REMOVED.as_bytes()].concat();
-        ctx.scan(ENTRIES, &prefix, &mut |key, _| {
-            let name = key.strip_prefix(&prefix[..]).map(String::from_utf8_lossy);
-            let node = name.as_ref().and_then(|name| NodeId::from_hex(name));
-            removed.extend(node);
-            name.is_some()
-        });
+        let removed = self.system_nodes(ctx, REMOVED);
         ctx.facts.extend(removed.into_iter().map(Fact::Removed));
         let key = system_key(MEMBERS, self.own);
         if self.index.get(self.index.hash(key.as_bytes())).is_none() {
             let since = format!("{{\"since\":{}}}", ctx.now.wall_ms);
             self.write_system(ctx, key, since.into());
         }
+    }
+
+    /// The nodes of which there is a fact of this kind.
+    pub(super) fn system_nodes(&self, ctx: &mut Ctx, kind: &str) -> BTreeSet<NodeId> {
+        let prefix = [&[0], kind.as_bytes()].concat();
+        let mut nodes = BTreeSet::new();
+        ctx.scan(ENTRIES, &prefix, &mut |key, _| {
+            let name = key.strip_prefix(&prefix[..]).map(String::from_utf8_lossy);
+            nodes.extend(name.as_ref().and_then(|name| NodeId::from_hex(name)));
+            name.is_some()
+        });
+        nodes
     }
 
     /// Removes a node from the network, everywhere and for good.

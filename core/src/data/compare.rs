@@ -30,18 +30,16 @@ pub(super) enum State {
     #[default]
     Idle,
     /// This node sent its groups.
-    Asked { store: StoreId, since: Time, refused: u64 },
+    Asked { store: StoreId, since: Time },
     /// Both know what differs; when the neighbor's last entry has come, this number and these
     /// marks are reached, unless there was `more`.
-    Narrowed {
-        store: StoreId,
-        number: u64,
-        marks: Marks,
-        more: bool,
-        since: Time,
-        /// How many entries had been refused from anybody when it began.
-        refused: u64,
-    },
+    Narrowed { store: StoreId, number: u64, marks: Marks, more: bool, since: Time },
+}
+
+impl State {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, State::Idle)
+    }
 }
 
 /// Entries that a neighbor misses, looked for in slices.
@@ -63,7 +61,7 @@ impl Data {
         if since.is_some_and(|since| now - since < ANSWER_MS_MAX) {
             return;
         }
-        neighbor.compare = State::Asked { store, since: now, refused: self.refusals };
+        neighbor.compare = State::Asked { store, since: now };
         let groups = Message::Groups { number: self.number, sums: self.index.group_sums() };
         self.tell(ctx, Dest::NeighborMarked(node), &groups);
     }
@@ -82,9 +80,6 @@ impl Data {
     }
 
     fn on_groups(&mut self, ctx: &mut Ctx, from: NodeId, number: u64, theirs: &[u64]) {
-        if self.may_not_serve() {
-            return;
-        }
         let marks = ctx.marked.take().map_or_else(Marks::new, |marked| marked.marks);
         let own_goes_on = self.own < from;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
@@ -100,8 +95,7 @@ impl Data {
         let more = differing.len() > GROUPS_AT_ONCE;
         let now = ctx.now.time;
         if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
-            let refused = self.refusals;
-            neighbor.compare = State::Narrowed { store, number, marks, more, since: now, refused };
+            neighbor.compare = State::Narrowed { store, number, marks, more, since: now };
         }
         let sums = |group: u16| (group, self.index.bucket_sums(group).collect());
         let groups = differing.into_iter().take(GROUPS_AT_ONCE).map(sums).collect();
@@ -120,7 +114,7 @@ impl Data {
         let marks = ctx.marked.take().map_or_else(Marks::new, |marked| marked.marks);
         let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
-        let State::Asked { store, refused, .. } = neighbor.compare else { return };
+        let State::Asked { store, .. } = neighbor.compare else { return };
         let mut differing = BTreeSet::new();
         for (group, theirs) in groups {
             for (at, (own, theirs)) in (0u16..).zip(self.index.bucket_sums(group).zip(theirs)) {
@@ -141,7 +135,7 @@ impl Data {
             .collect();
         let more = more || buckets.len() < count;
         if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
-            neighbor.compare = State::Narrowed { store, number, marks, more, since: now, refused };
+            neighbor.compare = State::Narrowed { store, number, marks, more, since: now };
         }
         self.tell(ctx, Dest::Neighbor(from), &Message::Versions { more, buckets });
     }
@@ -239,24 +233,19 @@ impl Data {
         self.apply_all(ctx, entries, Source::Pulled);
         let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
-        let State::Narrowed { store, number, marks, more, since, refused: before } =
-            &mut neighbor.compare
-        else {
+        let State::Narrowed { store, number, marks, more, since } = &mut neighbor.compare else {
             return;
         };
         *since = now;
         if !done {
             return;
         }
-        let (store, number, more, before) = (*store, *number, *more, *before);
+        let (store, number, more) = (*store, *number, *more);
         let marks = std::mem::take(marks);
         neighbor.compare = State::Idle;
         if !more && store != StoreId::default() {
             self.reach_number(from, store, number);
             ctx.facts.push(Fact::CaughtUp(marks));
-        }
-        if !more && before == self.refusals {
-            self.on_verified(ctx, from);
         }
         // The full check at the end; or the next round.
         let nodes: Vec<NodeId> = self.sync.neighbors.keys().copied().collect();

@@ -1,7 +1,7 @@
 //! What nodes say to each other about shared data.
 
+use super::bury::BURIED_AT_ONCE;
 use super::entry::{Entry, EntryKey, KEY_BYTES_MAX};
-use super::renew::{Horizon, Judgement};
 use crate::id::{NodeId, StoreId};
 use crate::limits::{MESSAGE_BYTES_MAX, NODES_MAX};
 use crate::replica::index::{BUCKETS, GROUP_BUCKETS, GROUPS};
@@ -22,12 +22,6 @@ pub(crate) struct Summary {
     pub(crate) floor: u64,
     /// Its newest change that did not come by spreading.
     pub(crate) pulled: u64,
-    /// Its newest collected tombstone.
-    pub(crate) horizon: Horizon,
-    /// Whether it is stale towards the receiver.
-    pub(crate) judgement: Judgement,
-    /// How many nodes are on its side.
-    pub(crate) members: u64,
     pub(crate) count: u64,
     pub(crate) sum: [u8; 32],
     /// Whether it wants a summary in return.
@@ -100,6 +94,18 @@ pub(crate) enum Message {
         done: bool,
         entries: Entries,
     },
+    /// Asks a member whether these dead entries, without their values, may be forgotten.
+    Bury {
+        round: u64,
+        dead: Entries,
+    },
+    /// Which of them, by their place, are needed still.
+    Buried {
+        round: u64,
+        needed: Vec<u64>,
+    },
+    /// All members have agreed to forget these.
+    Forget(Entries),
 }
 
 const SUMMARY: u8 = 1;
@@ -111,6 +117,9 @@ const BUCKETS_KIND: u8 = 6;
 const VERSIONS: u8 = 7;
 const WANT: u8 = 8;
 const FOUND: u8 = 9;
+const BURY: u8 = 10;
+const BURIED: u8 = 11;
+const FORGET: u8 = 12;
 
 /// Entries of one message, at most.
 const ENTRIES_MAX: usize = MESSAGE_BYTES_MAX / 16;
@@ -122,14 +131,10 @@ impl Message {
             Message::Summary(summary) => {
                 out.put_u8(SUMMARY);
                 out.put_slice(&summary.store.0);
-                let numbers =
-                    [summary.number, summary.floor, summary.pulled, summary.count, summary.members];
+                let numbers = [summary.number, summary.floor, summary.pulled, summary.count];
                 numbers.into_iter().for_each(|number| put_varint(&mut out, number));
                 out.put_slice(&summary.sum);
                 out.put_u8(u8::from(summary.answer));
-                out.put_u8(summary.judgement as u8);
-                put_varint(&mut out, summary.horizon.ms);
-                out.put_slice(&summary.horizon.node.0);
             }
             Message::Pull(from) => {
                 out.put_u8(PULL);
@@ -182,6 +187,21 @@ impl Message {
                 out.put_u8(u8::from(*done));
                 put_entries(&mut out, entries);
             }
+            Message::Bury { round, dead } => {
+                out.put_u8(BURY);
+                put_varint(&mut out, *round);
+                put_entries(&mut out, dead);
+            }
+            Message::Buried { round, needed } => {
+                out.put_u8(BURIED);
+                put_varint(&mut out, *round);
+                put_varint(&mut out, needed.len() as u64);
+                needed.iter().for_each(|index| put_varint(&mut out, *index));
+            }
+            Message::Forget(dead) => {
+                out.put_u8(FORGET);
+                put_entries(&mut out, dead);
+            }
         }
         out.freeze()
     }
@@ -197,15 +217,8 @@ impl Message {
                 floor: reader.varint()?,
                 pulled: reader.varint()?,
                 count: reader.varint()?,
-                members: reader.varint()?,
                 sum: reader.array()?,
                 answer: reader.u8()? != 0,
-                judgement: match reader.u8()? {
-                    0 => Judgement::Unknown,
-                    1 => Judgement::Fresh,
-                    _ => Judgement::Stale,
-                },
-                horizon: Horizon { ms: reader.varint()?, node: NodeId(reader.array()?) },
             }),
             PULL => Message::Pull(read_from(reader)?),
             PRUNED => Message::Pruned,
@@ -250,10 +263,23 @@ impl Message {
                 Message::Want(wanted.collect::<Decoded<_>>()?)
             }
             FOUND => Message::Found { done: reader.u8()? != 0, entries: read_entries(reader)? },
+            BURY => Message::Bury { round: reader.varint()?, dead: read_dead(reader)? },
+            BURIED => {
+                let round = reader.varint()?;
+                let count = reader.count(BURIED_AT_ONCE, 1)?;
+                let needed = (0..count).map(|_| reader.varint()).collect::<Decoded<_>>()?;
+                Message::Buried { round, needed }
+            }
+            FORGET => Message::Forget(read_dead(reader)?),
             _ => return Ok(None),
         };
         Ok(Some(message))
     }
+}
+
+fn read_dead(reader: &mut Reader) -> Decoded<Entries> {
+    let dead = read_entries(reader)?;
+    if dead.len() > BURIED_AT_ONCE { Err(Malformed) } else { Ok(dead) }
 }
 
 /// Entries as they are spread.

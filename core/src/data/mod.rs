@@ -9,6 +9,7 @@
 //! `log_changes_max`, `tombstone_grace_ms`.
 
 mod apply;
+mod bury;
 mod collect;
 mod compare;
 mod entry;
@@ -16,7 +17,6 @@ mod entry;
 mod hostile;
 mod message;
 pub mod read;
-mod renew;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -47,8 +47,6 @@ pub(crate) const STORE_ID: &[u8] = b"store";
 pub(crate) const NUMBER: &[u8] = b"number";
 /// Key of the number up to which the change log is pruned, in [`META`].
 pub(crate) const FLOOR: &[u8] = b"floor";
-/// Key of the newest collected tombstone's stamp and collector, in [`META`].
-const HORIZON: &[u8] = b"horizon";
 
 /// The state of shared data at this node.
 pub(crate) struct Data {
@@ -62,12 +60,7 @@ pub(crate) struct Data {
     /// The newest change that did not come by spreading, or out of order: neighbors must pull up
     /// to there.
     pulled: u64,
-    /// Nothing that is unknown and older is taken from others.
-    horizon: renew::Horizon,
-    renewal: renew::Renewal,
-    /// Whether the neighbors' clocks agree with this node's: a clock that is off may not say how
-    /// old a tombstone is.
-    pub(crate) clocks_agree: bool,
+    burial: bury::Burial,
     histories: Vec<(Path, usize)>,
     /// Whether any path has fields.
     has_fields: bool,
@@ -77,9 +70,7 @@ pub(crate) struct Data {
     /// Since when entries are dead, in Unix milliseconds.
     graveyard: BTreeSet<(u64, EntryKey)>,
     sync: sync::Sync,
-    wall_due: Option<Time>,
-    /// How many entries were refused that others hold, and will hold for longer.
-    refusals: u64,
+    expiry_due: Option<Time>,
     // What the step has gathered so far:
     logged: Vec<EntryKey>,
     to_spread: Vec<(EntryKey, Entry)>,
@@ -120,17 +111,14 @@ impl Data {
             number,
             floor: read_number(ctx, FLOOR),
             pulled: number,
-            horizon: Data::open_horizon(ctx, config.own),
-            renewal: renew::Renewal::open(ctx),
-            clocks_agree: false,
+            burial: bury::Burial::default(),
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
             interest: Interest::default(),
             expiring: BTreeSet::new(),
             graveyard: BTreeSet::new(),
             sync: sync::Sync::open(ctx),
-            wall_due: None,
-            refusals: 0,
+            expiry_due: None,
             logged: Vec::new(),
             to_spread: Vec::new(),
             events: BTreeMap::new(),
@@ -273,7 +261,8 @@ impl Service for Data {
     fn on_tick(&mut self, ctx: &mut Ctx) {
         self.tick_sync(ctx);
         self.tick_compare(ctx);
-        self.tick_collect(ctx);
+        self.tick_expiry(ctx);
+        self.tick_bury(ctx);
     }
 
     fn on_step_end(&mut self, ctx: &mut Ctx) {
@@ -289,7 +278,7 @@ impl Service for Data {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        self.sync.next_tick().into_iter().chain(self.wall_due()).min()
+        [self.sync.next_tick(), self.expiry_due, self.bury_due()].into_iter().flatten().min()
     }
 }
 

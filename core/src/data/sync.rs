@@ -6,8 +6,8 @@
 //! pulled, or, where the log does not help, everything (this node has next to nothing) or what a
 //! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
 
+use super::apply::Source;
 use super::message::{Entries, From, Message, Page, Summary};
-use super::renew::{Horizon, Judgement};
 use super::{Data, Entry, EntryKey, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
@@ -51,20 +51,10 @@ pub(super) struct Neighbor {
     pub(super) unequal_since: Option<Time>,
     /// How long a difference must last before the sets are compared; doubles each time.
     lasting_ms: u64,
-    /// When the two were last known to hold the same, or all that they should: in Unix
-    /// milliseconds.
-    pub(super) verified_ms: Option<u64>,
-    /// What its last summary said of collected tombstones.
-    pub(super) horizon: Option<Horizon>,
     compare_at: Time,
     /// Its link is full.
     full: bool,
     pub(super) compare: super::compare::State,
-    /// Whether this node is stale towards it.
-    pub(super) judgement: Judgement,
-    pub(super) stale_since: Time,
-    /// Until then it is not listened to if it calls this node stale: it was, and sent nothing.
-    pub(super) unheard_until: Time,
 }
 
 /// A pull that waits for a page.
@@ -129,6 +119,12 @@ impl Sync {
         self.neighbors.get(&node).is_some_and(|neighbor| !neighbor.full)
     }
 
+    /// Whether all that the neighbors have is here, and nothing is under way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let rests = |neighbor: &Neighbor| neighbor.in_sync && neighbor.compare.is_idle();
+        self.pull.is_none() && self.neighbors.values().all(rests)
+    }
+
     pub(super) fn next_tick(&self) -> Option<Time> {
         let compares = self.neighbors.values().map(|neighbor| neighbor.compare_at);
         let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
@@ -154,21 +150,15 @@ impl Data {
                     in_sync: false,
                     unequal_since: None,
                     lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
-                    verified_ms: None,
-                    horizon: None,
                     full: false,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
-                    judgement: Judgement::Unknown,
-                    stale_since: Time(0),
-                    unheard_until: Time(0),
                 };
                 self.sync.neighbors.insert(node, neighbor);
                 self.send_summary(ctx, node, false);
             }
             NeighborChange::Down => {
                 self.save_reached(ctx, node);
-                self.abandon_renewal(node);
                 self.sync.neighbors.remove(&node);
                 self.sync.jobs.retain(|job| job.to != node);
                 if self.sync.pull.as_ref().is_some_and(|pull| pull.node == node) {
@@ -192,9 +182,6 @@ impl Data {
             number: self.number,
             floor: self.floor,
             pulled: self.pulled,
-            horizon: self.horizon,
-            judgement: self.sync.neighbors.get(&node).map_or(Judgement::Unknown, |n| n.judgement),
-            members: self.renewal.members(),
             count: self.index.count(),
             sum: self.index.total().to_bytes(),
             answer,
@@ -203,8 +190,12 @@ impl Data {
     }
 
     pub(super) fn on_sync_message(&mut self, ctx: &mut Ctx, from: NodeId, message: Message) {
-        if !self.sync.neighbors.contains_key(&from) {
-            return;
+        match message {
+            Message::Bury { round, dead } => return self.on_bury(ctx, from, round, &dead),
+            Message::Buried { round, needed } => return self.on_buried(ctx, from, round, &needed),
+            Message::Forget(dead) => return self.forget_dead(ctx, dead),
+            _ if !self.sync.neighbors.contains_key(&from) => return,
+            _ => {}
         }
         match message {
             Message::Summary(summary) => self.on_summary(ctx, from, &summary),
@@ -224,22 +215,18 @@ impl Data {
         let equal = summary.sum == self.index.total().to_bytes();
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         neighbor.told = Some(summary.store);
-        neighbor.horizon = Some(summary.horizon);
         if neighbor.reached.is_some_and(|reached| reached.store != summary.store) {
             neighbor.reached = None;
         }
         let reached = neighbor.reached.map(|reached| reached.number);
         if equal {
             neighbor.unequal_since = None;
-            self.on_verified(ctx, from);
+            neighbor.compare = super::compare::State::Idle;
+            neighbor.lasting_ms = UNEQUAL_COMPARES * ctx.limits.compare_ms;
             ctx.facts.extend(marked.map(|marked| Fact::CaughtUp(marked.marks)));
-        } else if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
+        } else {
             neighbor.unequal_since.get_or_insert(ctx.now.time);
         }
-        if self.judge(ctx, from, summary, equal) {
-            return;
-        }
-        let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         // What was spread is here too, what was not was pulled before: then all is here.
         let all_here = equal || (covered && reached.is_some_and(|at| at >= summary.pulled));
         neighbor.in_sync = all_here || reached == Some(summary.number);
@@ -322,8 +309,7 @@ impl Data {
         {
             pull.target = Some((number, marked.marks));
         }
-        let source = self.note_received(from, &entries);
-        self.apply_all(ctx, entries, source);
+        self.apply_all(ctx, entries, Source::Pulled);
         let store = self.sync.known_store(from);
         if !whole {
             self.reach(from, Some(Reached { store, number }));
@@ -336,7 +322,6 @@ impl Data {
             self.reach(from, Some(Reached { store, number }));
             ctx.facts.push(Fact::CaughtUp(marks));
         }
-        self.finish_renewal(ctx, from);
         self.save_reached(ctx, from);
         self.end_pull(ctx);
     }
@@ -350,12 +335,6 @@ impl Data {
         }
     }
 
-    /// Whether this node is stale towards some neighbor: what it holds may have been deleted.
-    pub(super) fn may_not_serve(&self) -> bool {
-        let stale = |neighbor: &Neighbor| neighbor.judgement == Judgement::Stale;
-        self.renewal.is_under_way() || self.sync.neighbors.values().any(stale)
-    }
-
     /// Answers the pulls of this step.
     pub(super) fn answer_pulls(&mut self, ctx: &mut Ctx) {
         for (node, position) in std::mem::take(&mut self.sync.asked) {
@@ -365,9 +344,6 @@ impl Data {
 
     /// Answers a pull with one page.
     fn answer_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
-        if self.may_not_serve() {
-            return; // the other asks again
-        }
         let page = match position {
             From::Number(number) => self.page_of_changes(ctx, number),
             From::Key(key) => Some(self.page_of_all(ctx, &key)),
@@ -454,12 +430,9 @@ impl Data {
 
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
-        let late = |pull: &&Pull| now - pull.heard >= ANSWER_MS_MAX;
-        if let Some(node) = self.sync.pull.as_ref().filter(late).map(|pull| pull.node) {
-            self.abandon_renewal(node);
+        if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
             self.end_pull(ctx);
         }
-        self.excuse(ctx);
         let due: Vec<NodeId> = {
             let neighbors = self.sync.neighbors.iter();
             neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()

@@ -51,6 +51,8 @@ pub(crate) enum Delivery {
     Neighbor(NodeId, NeighborChange),
     /// A message of the neighbor.
     Message { link: LinkId, from: NodeId, tag: Tag, body: Bytes, marked: Option<Marked> },
+    /// A message of a node, over the reliable channel.
+    Unicast { from: NodeId, tag: Tag, body: Bytes },
     /// A message spread to all; to be passed on if the service accepts it. `ahead`: something
     /// that its origin spread before is missing.
     Spread { link: LinkId, from: NodeId, envelope: Spread, ahead: bool },
@@ -241,11 +243,6 @@ impl Mesh {
         self.update_routes(ctx.now.time);
     }
 
-    /// The nodes that can be reached.
-    pub(crate) fn reachable(&self) -> impl Iterator<Item = NodeId> {
-        self.routes.reachable()
-    }
-
     // Saying something
 
     /// Packs a message for a link.
@@ -275,6 +272,11 @@ impl Mesh {
                 encode_marks(&self.spread.marks(), &mut marks);
                 let parts: [&[u8]; 3] = [&[tag.0], &marks, &body];
                 self.push_to_neighbor(node, speaks, Kind::NeighborMarked, &parts);
+            }
+            Dest::Node(node) => {
+                if self.send_reliably(ctx, node, tag, body).is_err() {
+                    ctx.stats.undeliverable += 1;
+                }
             }
             Dest::All => {
                 let sequence = self.spread.next_sequence(self.own, self.boot);

@@ -96,14 +96,24 @@ impl Mesh {
         kind: u8,
         number: u64,
     ) -> Result<(), ErrorCode> {
-        let reachable = self.routes.way(to).is_some();
-        let boot = self.members.boot(to).filter(|_| reachable).ok_or(ErrorCode::Unreachable)?;
         let mut out = BytesMut::new();
         out.put_u8(kind);
         out.put_u64(number);
+        self.send_reliably(ctx, to, Tag::MESH, out.freeze())
+    }
+
+    /// Sends a message over the reliable channel to a node that can be reached.
+    pub(super) fn send_reliably(
+        &mut self,
+        ctx: &mut Ctx,
+        to: NodeId,
+        tag: Tag,
+        body: Bytes,
+    ) -> Result<(), ErrorCode> {
+        let reachable = self.routes.way(to).is_some();
+        let boot = self.members.boot(to).filter(|_| reachable).ok_or(ErrorCode::Unreachable)?;
         let mut to_send = ToSend::new();
-        let now = ctx.now.time;
-        self.channels.send(now, (to, boot), Tag::MESH, out.freeze(), &mut to_send)?;
+        self.channels.send(ctx.now.time, (to, boot), tag, body, &mut to_send)?;
         self.send_unicasts(ctx, to_send);
         Ok(())
     }

@@ -190,7 +190,10 @@ impl Mesh {
         for (tag, body) in messages.unwrap_or_default() {
             match tag {
                 Tag::MESH => self.on_mesh_message(ctx, unicast.from, body),
-                _ => ctx.stats.unknown_messages += 1,
+                tag => {
+                    let from = unicast.from;
+                    self.deliveries.push(Delivery::Unicast { from, tag, body });
+                }
             }
         }
         Ok(())

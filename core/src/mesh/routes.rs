@@ -83,11 +83,6 @@ impl Routes {
         self.ways.get(&node).copied()
     }
 
-    /// The nodes that can be reached, this one not among them.
-    pub(crate) fn reachable(&self) -> impl Iterator<Item = NodeId> {
-        self.ways.keys().copied()
-    }
-
     /// The neighbors that get the messages of `origin` from this node.
     pub(crate) fn children(&mut self, origin: NodeId) -> &[NodeId] {
         let Some(own) = self.own else { return &[] };

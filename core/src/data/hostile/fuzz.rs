@@ -1,7 +1,6 @@
 //! Neighbors that say anything: valid shapes with the worst numbers, then bytes turned around.
 
 use super::super::message::{From, Outline, Page, Summary};
-use super::super::renew::{Horizon, Judgement};
 use super::*;
 use crate::id::StoreId;
 use crate::rng::Rng;
@@ -80,15 +79,11 @@ impl Liar {
     fn summary(&mut self, victim: &mut Victim, now_ms: u64) -> Summary {
         let truth = victim.summary();
         let sum = self.pick(&[truth.sum, [1; 32]]);
-        let judgements = [Judgement::Unknown, Judgement::Fresh, Judgement::Stale];
         Summary {
             store: StoreId([self.rng.below(2) as u8; 16]),
             number: self.number(now_ms),
             floor: self.number(now_ms),
             pulled: self.number(now_ms),
-            horizon: Horizon { ms: self.number(now_ms), node: self.node() },
-            judgement: self.pick(&judgements),
-            members: self.number(now_ms),
             count: self.number(now_ms),
             sum,
             answer: self.pick(&[true, false]),
@@ -101,7 +96,7 @@ impl Liar {
         let (more, done) = (self.pick(&[true, false]), self.pick(&[true, false]));
         let sums = |rng: &mut Rng, count: usize| (0..count).map(|_| rng.below(2)).collect();
         let small = self.rng.below(40) as u16;
-        match self.rng.below(9) {
+        match self.rng.below(12) {
             0 | 1 => Message::Summary(self.summary(victim, now_ms)),
             2 => Message::Pull(self.from(now_ms)),
             3 => Message::Pruned,
@@ -126,6 +121,9 @@ impl Liar {
                 let bucket = |n| (u16::MAX - n, vec![outline; usize::from(n % 3)]);
                 Message::Versions { more, buckets: (0..small).map(bucket).collect() }
             }
+            8 => Message::Bury { round: number, dead: self.entries(now_ms) },
+            9 => Message::Buried { round: number, needed: (0..u64::from(small)).collect() },
+            10 => Message::Forget(self.entries(now_ms)),
             _ if more => Message::Want((0..small).map(|n| (n, number)).collect()),
             _ => Message::Found { done, entries: self.entries(now_ms) },
         }

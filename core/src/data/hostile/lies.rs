@@ -1,7 +1,5 @@
 //! Neighbors that lie: numbers out of this world, and what they know to be untrue.
 
-use super::super::message::{From, Page};
-use super::super::renew::{Horizon, Judgement};
 use super::*;
 
 #[test]
@@ -30,76 +28,29 @@ fn a_first_write_that_follows_the_near_future_can_be_overwritten_at_once() {
     assert_eq!(victim.get("name").as_deref(), Some(&b"after"[..]));
 }
 
-/// A neighbor that calls this node stale: `horizon` is the newest tombstone it says was collected.
-fn say_stale(victim: &mut Victim, link: LinkId, horizon: Horizon) {
-    let summary = victim.summary();
-    let sum = [1; 32];
-    let told = super::super::message::Summary { horizon, sum, number: 7, ..summary };
-    victim.tell(link, &Message::Summary(told));
-    let number = 7;
-    let next = From::Key(Bytes::new());
-    let of = From::Key(Bytes::new());
-    let page = Page { of, number, next, done: true, entries: Vec::new() };
-    victim.tell(link, &Message::Page(page));
-    victim.run(100);
-}
-
 #[test]
-fn a_made_up_horizon_takes_nothing_away() {
-    for ms in [u64::MAX, WALL_MS + 5_000_000, WALL_MS, WALL_MS - 24 * 3_600_000] {
-        let mut victim = Victim::new();
-        let honest = victim.known(1);
-        victim.put("kept", "1");
-        victim.agree(honest);
-        victim.run(20_000);
-        victim.agree(honest);
-        victim.run(20_000);
-        let liar = victim.link(2);
-        let before = victim.status().digest;
-        say_stale(&mut victim, liar, Horizon { ms, node: NodeId([1; 32]) });
-        assert_eq!(victim.get("kept").as_deref(), Some(&b"1"[..]), "horizon {ms}");
-        assert_eq!(victim.status().digest, before, "horizon {ms}: nothing is stamped anew");
-        // And what is written elsewhere still comes in, also after a restart.
-        victim.restart();
-        let honest = victim.known(1);
-        let now = victim.now.wall_ms - WALL_MS;
-        victim.spread(honest, 1, &vec![(at("later"), entry(1, now, "2"))]);
-        assert_eq!(victim.get("later").as_deref(), Some(&b"2"[..]), "horizon {ms}");
-    }
-}
-
-#[test]
-fn a_stale_neighbor_that_is_not_is_only_not_listened_to() {
+fn nobody_can_make_a_node_forget_what_is_alive() {
     let mut victim = Victim::new();
-    let link = victim.known(1);
+    let liar = victim.known(1);
     victim.put("kept", "1");
-    let judgement = Judgement::Stale;
-    let summary = super::super::message::Summary { judgement, sum: [3; 32], ..victim.summary() };
-    victim.tell(link, &Message::Summary(summary));
-    victim.run(30_000);
+    let before = victim.status().digest;
+    let held = read::get(&victim.store, &path("kept"), WALL_MS).unwrap().unwrap();
+    let lie = Entry { version: held.version, value: None, ..entry(1, 0, "") };
+    victim.tell(liar, &Message::Forget(vec![(at("kept"), lie)]));
     assert_eq!(victim.get("kept").as_deref(), Some(&b"1"[..]));
+    assert_eq!(victim.status().digest, before);
 }
 
 #[test]
-fn a_value_that_ended_before_it_was_written_does_not_make_others_stale() {
+fn answers_that_nobody_asked_for_make_a_node_forget_nothing() {
     let mut victim = Victim::new();
-    let link = victim.known(1);
-    victim.put("a", "1");
-    let ms = victim.now.wall_ms + 50_000 - WALL_MS;
-    let ended = Entry { expires_ms: Some(1), ..entry(1, ms, "gone") };
-    victim.spread(link, 1, &vec![(at("a"), ended)]);
-    victim.run(180_000);
-    victim.take_said(link);
-    victim.agree(link);
-    victim.run(15_000);
-    let heard = victim.take_said(link);
-    let horizons = heard.iter().filter_map(|message| match message {
-        Message::Summary(summary) => Some(summary.horizon.ms),
-        _ => None,
-    });
-    let horizons: Vec<u64> = horizons.collect();
-    assert!(!horizons.is_empty());
-    assert!(horizons.iter().all(|ms| *ms == 0), "nothing is old enough to be collected");
+    let liar = victim.known(1);
+    victim.put("gone", "1");
+    victim.write(Write::delete(path("gone")));
+    for round in 0..4 {
+        victim.tell(liar, &Message::Buried { round, needed: vec![u64::MAX] });
+    }
+    assert_eq!(victim.status().tombstones, 1);
 }
 
 #[test]

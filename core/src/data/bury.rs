@@ -1,0 +1,219 @@
+//! Forgetting what is dead: only when nobody is left who would need to be told.
+//!
+//! A tombstone (or a value that has ended) must stay until no member holds anything older at its
+//! key that it would have to beat. So whoever wants to forget one asks all members, by the
+//! reliable channel; each answers which of them it still needs, and is told in the end what all
+//! may forget. A member that is away, has just taken in something old, or is catching up itself
+//! has its word later: until then nothing is forgotten. Age alone decides nothing, so no clock can
+//! bring a deleted value back. A member that will not return is to be removed from the network,
+//! or its word is waited for for ever.
+//!
+//! Limits: `BURIED_AT_ONCE`.
+
+use super::apply::{MEMBERS, REMOVED, check};
+use super::message::{Entries, Message};
+use super::{Data, Entry, EntryKey};
+use crate::ctx::{Ctx, Dest};
+use crate::id::NodeId;
+use crate::replica::Version;
+use crate::replica::merge::Rank;
+use crate::store::space::ENTRIES;
+use crate::time::Time;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+
+/// How often dead entries are looked at, in milliseconds.
+const BURY_MS: u64 = 60_000;
+/// The pause between two rounds while there is more, in milliseconds.
+const NEXT_ROUND_MS: u64 = 1_000;
+/// How long all answers are waited for, in milliseconds.
+const ANSWERS_MS_MAX: u64 = 30_000;
+/// How long after something came in late this node keeps everything, in milliseconds: longer
+/// than a sync takes, or than anything else old is under way.
+const UNSETTLED_MS: u64 = 60_000;
+/// Entries that are asked for at once.
+pub(super) const BURIED_AT_ONCE: usize = 256;
+
+/// What is to be forgotten next.
+#[derive(Debug, Default)]
+pub(super) struct Burial {
+    due: Time,
+    /// Behind this one the next round begins.
+    after: Option<(u64, EntryKey)>,
+    round: u64,
+    asked: Option<Asked>,
+    /// When something last came in late: old, or by catching up.
+    pub(super) late_at: Option<Time>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    since: Time,
+    members: BTreeSet<NodeId>,
+    waiting: BTreeSet<NodeId>,
+    dead: Entries,
+}
+
+impl Data {
+    pub(super) fn bury_due(&self) -> Option<Time> {
+        let asked = self.burial.asked.as_ref().map(|asked| asked.since + ANSWERS_MS_MAX);
+        asked.or((!self.graveyard.is_empty()).then_some(self.burial.due))
+    }
+
+    pub(super) fn tick_bury(&mut self, ctx: &mut Ctx) {
+        let now = ctx.now.time;
+        if self.burial.asked.as_ref().is_some_and(|asked| now - asked.since >= ANSWERS_MS_MAX) {
+            self.burial.asked = None;
+            self.burial.due = now + BURY_MS;
+        }
+        if self.burial.asked.is_some() || self.burial.due > now {
+            return;
+        }
+        self.burial.due = now + BURY_MS;
+        if !self.is_settled(ctx) {
+            return;
+        }
+        let dead = self.next_dead(ctx);
+        if dead.is_empty() {
+            return;
+        }
+        let members = self.other_members(ctx);
+        self.burial.round += 1;
+        let question = Message::Bury { round: self.burial.round, dead: dead.clone() };
+        for node in &members {
+            self.tell(ctx, Dest::Node(*node), &question);
+        }
+        let waiting = members.clone();
+        self.burial.asked = Some(Asked { since: now, members, waiting, dead });
+        self.end_round(ctx);
+    }
+
+    /// The next entries that are dead for longer than the grace, without their values.
+    fn next_dead(&mut self, ctx: &mut Ctx) -> Entries {
+        let Some(before) = ctx.now.wall_ms.checked_sub(ctx.limits.tombstone_grace_ms) else {
+            return Entries::new();
+        };
+        let is_due = |(since, _): &&(u64, EntryKey)| *since <= before;
+        let after = self.burial.after.take();
+        let rest =
+            self.graveyard.iter().filter(|at| after.as_ref().is_none_or(|after| *at > after));
+        let keys: Vec<(u64, EntryKey)> =
+            rest.take_while(is_due).take(BURIED_AT_ONCE).cloned().collect();
+        if keys.len() == BURIED_AT_ONCE {
+            self.burial.after = keys.last().cloned();
+            self.burial.due = ctx.now.time + NEXT_ROUND_MS;
+        } else if after.is_some() {
+            self.burial.due = ctx.now.time + NEXT_ROUND_MS; // from the beginning again
+        }
+        let mut dead = Entries::new();
+        for (_, key) in keys {
+            if let Some(Ok(entry)) = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes) {
+                dead.push((key, Entry { value: None, ..entry }));
+            }
+        }
+        dead
+    }
+
+    /// All members but this node, and but those who were removed.
+    fn other_members(&self, ctx: &mut Ctx) -> BTreeSet<NodeId> {
+        let mut members = self.system_nodes(ctx, MEMBERS);
+        let removed = self.system_nodes(ctx, REMOVED);
+        members.retain(|node| *node != self.own && !removed.contains(node));
+        members
+    }
+
+    /// Whether nothing old may be on its way to this node, or not be on its disk yet.
+    fn is_settled(&self, ctx: &Ctx) -> bool {
+        let now = ctx.now.time;
+        let came = self.burial.late_at.is_some_and(|at| now - at < UNSETTLED_MS);
+        !came && self.sync.is_at_rest()
+    }
+
+    /// A member asks whether it may forget these.
+    pub(super) fn on_bury(&mut self, ctx: &mut Ctx, from: NodeId, round: u64, dead: &Entries) {
+        let settled = self.is_settled(ctx);
+        let mut needed = Vec::new();
+        for (index, (key, entry)) in (0u64..).zip(dead) {
+            if !settled || self.needs(ctx, key, entry) {
+                needed.push(index);
+            }
+        }
+        self.tell(ctx, Dest::Node(from), &Message::Buried { round, needed });
+    }
+
+    /// Whether something here would be seen again if a dead entry were forgotten.
+    fn needs(&self, ctx: &mut Ctx, key: &EntryKey, dead: &Entry) -> bool {
+        let Some(slot) = self.index.get(self.index.hash(key.as_bytes())) else {
+            return !self.covered(ctx, key, dead.version).is_empty();
+        };
+        let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
+        let Some(Ok(own)) = stored else { return true };
+        if own.version == dead.version {
+            return own.is_live(ctx.now.wall_ms); // its clock or this one is wrong
+        }
+        let own_rank = Rank::new(own.version, own.strategy, slot.check);
+        own_rank < Rank::new(dead.version, dead.strategy, check(dead))
+    }
+
+    /// A member answers.
+    pub(super) fn on_buried(&mut self, ctx: &mut Ctx, from: NodeId, round: u64, needed: &[u64]) {
+        let current = round == self.burial.round;
+        let Some(asked) = self.burial.asked.as_mut().filter(|_| current) else { return };
+        if !asked.waiting.remove(&from) {
+            return;
+        }
+        let needed: BTreeSet<u64> = needed.iter().copied().collect();
+        let kept = (0u64..).zip(std::mem::take(&mut asked.dead));
+        asked.dead = kept.filter(|(at, _)| !needed.contains(at)).map(|(_, dead)| dead).collect();
+        self.end_round(ctx);
+    }
+
+    /// Once all have answered: everybody forgets what nobody needs.
+    fn end_round(&mut self, ctx: &mut Ctx) {
+        let Some(asked) = self.burial.asked.take_if(|asked| asked.waiting.is_empty()) else {
+            return;
+        };
+        if asked.dead.is_empty() || !self.is_settled(ctx) {
+            return;
+        }
+        let forget = Message::Forget(asked.dead.clone());
+        for node in &asked.members {
+            self.tell(ctx, Dest::Node(*node), &forget);
+        }
+        self.forget_dead(ctx, asked.dead);
+    }
+
+    /// Forgets entries that all members have agreed to forget.
+    pub(super) fn forget_dead(&mut self, ctx: &mut Ctx, dead: Entries) {
+        for (key, dead) in dead {
+            let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
+            let Some(Ok(own)) = stored else { continue };
+            if own.version != dead.version || own.is_live(ctx.now.wall_ms) {
+                continue; // something newer came meanwhile
+            }
+            for field in self.covered(ctx, &key, own.version) {
+                self.forget(ctx, &field);
+            }
+            self.forget(ctx, &key);
+            ctx.stats.collected += 1;
+        }
+    }
+
+    /// The fields that an entry of the whole path covers: without it they would be seen again.
+    fn covered(&self, ctx: &mut Ctx, key: &EntryKey, version: Version) -> Vec<EntryKey> {
+        let mut covered = Vec::new();
+        if !self.has_fields || key.to_field().is_some() {
+            return covered;
+        }
+        let fields = [&key.as_bytes()[..], &[0]].concat();
+        ctx.scan(ENTRIES, &fields, &mut |found, value| {
+            let is_field = found.starts_with(&fields);
+            let entry = Entry::from_bytes(Bytes::copy_from_slice(value));
+            if is_field && entry.is_ok_and(|entry| entry.version < version) {
+                covered.extend(EntryKey::parse(Bytes::copy_from_slice(found)));
+            }
+            is_field
+        });
+        covered
+    }
+}
