@@ -9,6 +9,8 @@ mod ctx;
 pub mod data;
 pub mod engine;
 pub mod error;
+#[cfg(test)]
+mod golden;
 pub mod id;
 pub mod identity;
 mod interest;

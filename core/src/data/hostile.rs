@@ -50,10 +50,10 @@ fn signature(node: NodeId, message: &[u8]) -> Signature {
 }
 
 /// The engine that is spoken to.
-struct Victim {
+pub(super) struct Victim {
     engine: Engine,
-    store: MemoryStore,
-    now: Now,
+    pub(super) store: MemoryStore,
+    pub(super) now: Now,
     boot: u64,
     next: u64,
     peers: BTreeMap<LinkId, (NodeId, Unpacker)>,
@@ -68,7 +68,7 @@ struct Victim {
 }
 
 impl Victim {
-    fn new() -> Victim {
+    pub(super) fn new() -> Victim {
         Victim::named(VICTIM)
     }
 
@@ -125,7 +125,7 @@ impl Victim {
         }
     }
 
-    fn run(&mut self, ms: u64) {
+    pub(super) fn run(&mut self, ms: u64) {
         let end = self.now.time + ms;
         while self.now.time < end {
             self.now.time = self.now.time + 10;
@@ -156,7 +156,7 @@ impl Victim {
     }
 
     /// Links neighbor `n` and lets it be in sync for a while.
-    fn known(&mut self, n: u8) -> LinkId {
+    pub(super) fn known(&mut self, n: u8) -> LinkId {
         let link = self.link(n);
         self.agree(link);
         self.run(11_000);
@@ -247,12 +247,12 @@ impl Victim {
         self.replies.pop().expect("every request is answered")
     }
 
-    fn write(&mut self, write: Write) {
+    pub(super) fn write(&mut self, write: Write) {
         let reply = self.ask(Request::Data(DataRequest::Write(vec![write])));
         assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
     }
 
-    fn put(&mut self, at: &str, value: &str) {
+    pub(super) fn put(&mut self, at: &str, value: &str) {
         self.write(Write::put(path(at), value.to_owned()));
     }
 
@@ -277,7 +277,7 @@ impl Victim {
         entries
     }
 
-    fn status(&mut self) -> MeshStatus {
+    pub(super) fn status(&mut self) -> MeshStatus {
         match self.ask(Request::Mesh(MeshRequest::Status)) {
             Reply::Mesh(status) => *status,
             other => panic!("{other:?}"),
@@ -293,7 +293,7 @@ fn open(store: &mut MemoryStore, node: NodeId, now: Now, boot: u64) -> Engine {
         seed: 1,
         peers: Vec::new(),
         addresses: Vec::new(),
-        histories: Vec::new(),
+        histories: vec![(path("old"), 2)],
         limits: Limits::default(),
     };
     let mut step = Step::default();

@@ -14,6 +14,8 @@ mod collect;
 mod compare;
 mod entry;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod hostile;
 mod message;
 pub mod read;

@@ -20,7 +20,7 @@ const RESEND_MS_MIN: u64 = 500;
 const RESEND_MS_MAX: u64 = 5_000;
 
 const DATA: u8 = 0;
-const ACK: u8 = 1;
+pub(super) const ACK: u8 = 1;
 
 /// Both directions between this node and one other.
 #[derive(Debug)]
@@ -197,7 +197,7 @@ impl Channel {
     }
 }
 
-fn head(kind: u8, from_boot: u64, to_boot: u64, sequence: u64) -> BytesMut {
+pub(super) fn head(kind: u8, from_boot: u64, to_boot: u64, sequence: u64) -> BytesMut {
     let mut out = BytesMut::new();
     out.put_u8(kind);
     out.put_u64(from_boot);
@@ -206,7 +206,7 @@ fn head(kind: u8, from_boot: u64, to_boot: u64, sequence: u64) -> BytesMut {
     out
 }
 
-fn data(from_boot: u64, to_boot: u64, sequence: u64, tag: Tag, body: &[u8]) -> Bytes {
+pub(super) fn data(from_boot: u64, to_boot: u64, sequence: u64, tag: Tag, body: &[u8]) -> Bytes {
     let mut out = head(DATA, from_boot, to_boot, sequence);
     out.put_u8(tag.0);
     out.put_slice(body);

@@ -7,6 +7,8 @@
 //! Limits: `NODES_MAX`, `NEIGHBORS_MAX`, `HOPS_MAX` and those of its parts.
 
 mod channel;
+#[cfg(test)]
+mod golden;
 pub mod handshake;
 mod link;
 mod members;

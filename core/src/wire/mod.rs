@@ -7,3 +7,5 @@
 pub mod codec;
 pub mod envelope;
 pub mod frame;
+#[cfg(test)]
+mod golden;
