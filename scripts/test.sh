@@ -13,7 +13,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-step() { printf '\n== %s\n' "$*"; }
+# Seconds since the beginning, and what is run now.
+step() { printf '\n== %d s: %s\n' "$SECONDS" "$*"; }
 
 # One command that passes or fails as a whole.
 check() {
@@ -71,6 +72,9 @@ conformance() {
 
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
+command -v cc >/dev/null || install gcc libc6-dev || exit 1 # it links what Rust compiles
+# Where rustup does not fetch the version of the toolchain file by itself, it is asked to.
+cargo --version >/dev/null 2>&1 || rustup toolchain install || exit 1
 
 check cargo fmt --all --check
 check cargo clippy --workspace --all-targets --locked -- -D warnings
