@@ -1,14 +1,17 @@
 //! The end of the process when going on would break a promise.
 
 use folkmoot_core::store::StoreError;
+use std::io::Write;
 
 /// Status with which the process ends (`EX_IOERR`).
 const EXIT_STATUS: i32 = 74;
 
 /// Says why and ends the process, at once: whatever was not acknowledged, never will be.
 pub(crate) fn stop(why: &str) -> ! {
-    tracing::error!("{why}; the node stops");
-    eprintln!("folkmoot: {why}; the node stops");
+    // Where the disk is full the log may be too, and must not keep the node from stopping.
+    let logged = std::panic::catch_unwind(|| tracing::error!("{why}; the node stops"));
+    let told = writeln!(std::io::stderr(), "folkmoot: {why}; the node stops");
+    drop((logged, told));
     std::process::exit(EXIT_STATUS)
 }
 

@@ -10,7 +10,7 @@ use crate::link::Links;
 use crate::session::{Delivery, Parcel, Sessions};
 use crate::store::Overlay;
 use crate::store::writer::Writer;
-use folkmoot_core::engine::{Engine, Input, Output, Step};
+use folkmoot_core::engine::{Engine, Input, Notice, Output, Step};
 use folkmoot_core::id::SessionId;
 use folkmoot_core::time::{Now, Time};
 use std::mem;
@@ -78,7 +78,7 @@ impl Act {
                     continue;
                 }
                 Output::Notice(notice) => {
-                    tracing::info!("{notice}");
+                    log(&notice);
                     continue;
                 }
                 Output::Halt(error) => {
@@ -91,6 +91,15 @@ impl Act {
             let mut next = || rest.next_if(|next| is_for(next, session)).and_then(to_parcel);
             self.delivery.deliver(session, parcel, &mut next);
         }
+    }
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Linked(_) | Notice::Unlinked(_) | Notice::DialFailed { .. } => {
+            tracing::info!("{notice}");
+        }
+        _ => tracing::warn!("{notice}"),
     }
 }
 

@@ -194,11 +194,14 @@ impl State {
         if self.closed.is_some() {
             return Ok(None);
         }
-        self.event_bytes += event_bytes(&event);
-        self.events.push_back(event);
-        if self.event_bytes > EVENT_BYTES_MAX || self.events.len() > EVENTS_MAX {
+        let bytes = self.event_bytes + event_bytes(&event);
+        // Whoever has read everything gets the next event, however large it is.
+        let is_reading = self.events.is_empty();
+        if !is_reading && (bytes > EVENT_BYTES_MAX || self.events.len() >= EVENTS_MAX) {
             return Err(Full);
         }
+        self.event_bytes = bytes;
+        self.events.push_back(event);
         Ok(self.event_reader.take())
     }
 

@@ -188,7 +188,7 @@ async fn writes_are_refused_while_the_disk_has_no_room_and_reads_go_on() {
 async fn a_session_that_does_not_read_is_closed_and_told_why() {
     let mut hand = Hand::new();
     let mut session = hand.sessions.open(Principal::Owner);
-    hand.delivery.deliver(session.id(), Parcel::Event(change(1)), &mut || None);
+    hand.delivery.deliver(session.id(), Parcel::Event(change(2 << 20)), &mut || None);
     assert!(session.next_event().await.is_some());
     let mut parcels = (0..5).map(|_| Parcel::Event(change(256 * 1024)));
     let first = parcels.next().unwrap();
