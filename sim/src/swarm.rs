@@ -165,16 +165,13 @@ fn ways(rng: &mut Rng, nodes: usize) -> Vec<Vec<Way>> {
 fn limits(rng: &mut Rng) -> Limits {
     let mut limits = Limits { redial_ms_max: 5_000 + rng.below(25_000), ..Limits::default() };
     if rng.below(3) == 0 {
-        // A month to a comparison every ten seconds in the world; here it must stay much longer
-        // than the comparisons too.
-        limits.tombstone_grace_ms = 45_000 + rng.below(60_000);
-        limits.compare_ms = 1_000 + rng.below(1_000);
+        limits.tombstone_grace_ms = 15_000 + rng.below(60_000);
     }
     if rng.below(3) == 0 {
         limits.log_changes_max = 5 + rng.below(200);
     }
     if rng.below(3) == 0 {
-        limits.compare_ms = limits.compare_ms.min(2_000 + rng.below(20_000));
+        limits.compare_ms = 2_000 + rng.below(20_000);
     }
     limits
 }

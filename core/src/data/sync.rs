@@ -24,6 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const ANSWER_MS_MAX: u64 = 10_000;
 /// Comparisons that must find a difference in a row before the sets are compared.
 const UNEQUAL_COMPARES: u64 = 6;
+/// How long what was spread may be under way before it counts as missing, in milliseconds.
+const UNDER_WAY_MS: u64 = 1_000;
 /// Longest pause between two comparisons of sets that never agree, because both keep changing,
 /// in milliseconds.
 const LASTING_MS_MAX: u64 = 3_600_000;
@@ -52,9 +54,21 @@ pub(super) struct Neighbor {
     /// How long a difference must last before the sets are compared; doubles each time.
     lasting_ms: u64,
     compare_at: Time,
+    patience: Patience,
     /// Its link is full.
     full: bool,
     pub(super) compare: super::compare::State,
+}
+
+/// What a neighbor has is usually under way here on another link: it is given time to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Nothing is missing.
+    Calm,
+    /// Something was missing; the neighbor is asked again at this time.
+    Until(Time),
+    /// It was asked again: what is missing now is pulled.
+    Asked,
 }
 
 /// A pull that waits for a page.
@@ -126,7 +140,11 @@ impl Sync {
     }
 
     pub(super) fn next_tick(&self) -> Option<Time> {
-        let compares = self.neighbors.values().map(|neighbor| neighbor.compare_at);
+        let patience = |neighbor: &Neighbor| match neighbor.patience {
+            Patience::Until(at) => at.min(neighbor.compare_at),
+            Patience::Calm | Patience::Asked => neighbor.compare_at,
+        };
+        let compares = self.neighbors.values().map(patience);
         let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
         let job = self.jobs.iter().any(|job| self.takes_more(job.to)).then_some(Time(0));
         compares.chain(pull).chain(job).min()
@@ -151,6 +169,7 @@ impl Data {
                     unequal_since: None,
                     lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
                     full: false,
+                    patience: Patience::Calm,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
                 };
@@ -169,10 +188,10 @@ impl Data {
                 let full = change == NeighborChange::Full;
                 self.sync.neighbors.entry(node).and_modify(|neighbor| neighbor.full = full);
                 if !full {
-                    self.send_summary(ctx, node, true);
+                    self.ask_again(ctx, node);
                 }
             }
-            NeighborChange::Gap => self.send_summary(ctx, node, true),
+            NeighborChange::Gap => self.ask_again(ctx, node),
         }
     }
 
@@ -229,13 +248,24 @@ impl Data {
         }
         // What was spread is here too, what was not was pulled before: then all is here.
         let all_here = equal || (covered && reached.is_some_and(|at| at >= summary.pulled));
+        let was_in_sync = neighbor.in_sync;
         neighbor.in_sync = all_here || reached == Some(summary.number);
         if all_here {
             neighbor.reached = Some(Reached { store: summary.store, number: summary.number });
         }
         if neighbor.in_sync {
+            neighbor.patience = Patience::Calm;
             return self.check_lasting_difference(ctx, from);
         }
+        let was_spread = reached.is_some_and(|at| at >= summary.pulled);
+        if was_in_sync && was_spread && neighbor.patience != Patience::Asked {
+            neighbor.in_sync = true;
+            if neighbor.patience == Patience::Calm {
+                neighbor.patience = Patience::Until(ctx.now.time + UNDER_WAY_MS);
+            }
+            return;
+        }
+        neighbor.patience = Patience::Calm;
         if self.sync.pull.is_some() {
             return; // it is asked again when the pull ends
         }
@@ -428,11 +458,31 @@ impl Data {
         ctx.batch.put(META.key(&key), value);
     }
 
+    /// Something is missing for certain: what the neighbor has is pulled as soon as it answers.
+    fn ask_again(&mut self, ctx: &mut Ctx, node: NodeId) {
+        self.sync.neighbors.entry(node).and_modify(|neighbor| neighbor.in_sync = false);
+        self.send_summary(ctx, node, true);
+    }
+
+    fn tick_patience(&mut self, ctx: &mut Ctx) {
+        let mut impatient = Vec::new();
+        for (node, neighbor) in &mut self.sync.neighbors {
+            if matches!(neighbor.patience, Patience::Until(at) if at <= ctx.now.time) {
+                neighbor.patience = Patience::Asked;
+                impatient.push(*node);
+            }
+        }
+        for node in impatient {
+            self.send_summary(ctx, node, true);
+        }
+    }
+
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
         if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
             self.end_pull(ctx);
         }
+        self.tick_patience(ctx);
         let due: Vec<NodeId> = {
             let neighbors = self.sync.neighbors.iter();
             neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()
