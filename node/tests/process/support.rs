@@ -92,8 +92,7 @@ pub(crate) fn try_start(command: Command) -> Result<Process, (Option<i32>, Strin
             Err(_) => {
                 let _ = child.kill();
                 let code = child.wait().unwrap().code();
-                let log = log.lock().unwrap().clone();
-                return Err((code, log));
+                return Err((code, whole(&log)));
             }
         }
     }
@@ -116,6 +115,15 @@ pub(crate) fn spawn(mut command: Command) -> (Child, Arc<Mutex<String>>, Receive
         stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
     });
     (child, log, lines)
+}
+
+/// The log of a process that has ended: whoever gathers it has reached its end.
+fn whole(log: &Arc<Mutex<String>>) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    while Arc::strong_count(log) > 1 && Instant::now() < deadline {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    log.lock().unwrap().clone()
 }
 
 impl Process {
@@ -196,8 +204,7 @@ impl Process {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                let log = self.log();
-                return (status, log);
+                return (status, whole(&self.log));
             }
             assert!(Instant::now() < deadline, "it does not end\n{}", self.log());
             std::thread::sleep(LOOK_AGAIN);
