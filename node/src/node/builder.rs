@@ -282,8 +282,13 @@ impl Kept {
             None => Directory::temporary()?,
         };
         let keys = Keys::load_or_create(directory.path())?;
-        let network = Arc::new(Network::load_or_create(directory.path(), secret)?);
-        let opened = check::open(&directory, durability)?;
+        // The network's keys are made slow to guess, and a large store takes a while to read.
+        let (network, opened) = std::thread::scope(|scope| {
+            let opened = scope.spawn(|| check::open(&directory, durability));
+            (Network::load_or_create(directory.path(), secret), opened.join())
+        });
+        let network = Arc::new(network?);
+        let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(Kept { directory, keys, network, opened })
     }
 }

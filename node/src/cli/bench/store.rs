@@ -5,7 +5,7 @@ use super::report::{Part, Round, Share, histogram, per_second};
 use super::{Bench, Failure, differs};
 use bytes::Bytes;
 use folkmoot::Node;
-use folkmoot_core::data::read::{self, Value};
+use folkmoot_core::data::read::Value;
 use std::time::Instant;
 
 /// Entries among which the puts choose.
@@ -66,7 +66,7 @@ fn get(bench: &Bench) -> Result<Round, Failure> {
         let mut found = Vec::with_capacity(wanted.len());
         let began = Instant::now();
         for (_, path) in &wanted {
-            found.push(read::get(&reader.snapshot(), path, Node::wall_ms()).ok().flatten());
+            found.push(reader.snapshot().find(path, Node::wall_ms()).ok().flatten());
         }
         let took = began.elapsed();
         for ((index, path), found) in wanted.iter().zip(found) {
