@@ -31,7 +31,8 @@ fn run(seeds: Range<u64>, plant: Option<Plant>, seen: impl Fn(Outcome) -> bool +
 fn seeds() -> Range<u64> {
     let asked = std::env::var("FOLKMOOT_SIM_SEEDS").ok();
     let asked = asked.as_deref().and_then(|text| text.split_once(".."));
-    asked.map_or(0..SEEDS, |(from, to)| from.parse().unwrap()..to.parse().unwrap())
+    let number = |text: &str| text.parse().expect("FOLKMOOT_SIM_SEEDS is A..B");
+    asked.map_or(0..SEEDS, |(from, to)| number(from)..number(to))
 }
 
 #[test]
