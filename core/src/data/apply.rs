@@ -117,8 +117,7 @@ impl Data {
             let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
             strategy = stored.and_then(Result::ok).map_or(strategy, |entry| entry.strategy);
         }
-        Rank::new(entry.version, entry.strategy, check(entry))
-            > Rank::new(old_version, strategy, old.check)
+        rank(entry) > Rank::new(old_version, strategy, old.check, old.flags)
     }
 
     /// Notes what came in late: while it may not be all, nothing is forgotten here.
@@ -132,17 +131,7 @@ impl Data {
 
     /// What the index knows of an entry.
     fn slot(&mut self, hash: KeyHash, entry: &Entry) -> Option<Slot> {
-        let mut flags = 0;
-        if entry.value.is_none() {
-            flags |= Slot::TOMBSTONE;
-        }
-        if let Strategy::First { .. } = entry.strategy {
-            flags |= Slot::FIRST;
-        }
-        if entry.expires_ms.is_some() {
-            flags |= Slot::EXPIRES;
-        }
-        self.index.slot(hash, entry.version, check(entry), flags)
+        self.index.slot(hash, entry.version, check(entry), flags(entry))
     }
 
     /// Takes an entry on disk into the index.
@@ -293,6 +282,28 @@ impl Data {
 fn system_key(kind: &str, node: NodeId) -> EntryKey {
     let name = Path::new(format!("{kind}{node}")).expect("a short path of plain segments");
     EntryKey::system(&name)
+}
+
+/// The place of an entry in the order by which entries are settled.
+pub(super) fn rank(entry: &Entry) -> Rank {
+    Rank::new(entry.version, entry.strategy, check(entry), flags(entry))
+}
+
+/// What the index knows of an entry's kind.
+fn flags(entry: &Entry) -> u8 {
+    let mut flags = 0;
+    if entry.value.is_none() {
+        flags |= Slot::TOMBSTONE;
+    }
+    match entry.strategy {
+        Strategy::Last => {}
+        Strategy::First { .. } => flags |= Slot::FIRST,
+        Strategy::Field => flags |= Slot::FIELD,
+    }
+    if entry.expires_ms.is_some() {
+        flags |= Slot::EXPIRES;
+    }
+    flags
 }
 
 /// A hash of an entry's content: settles two entries of the same version.

@@ -10,13 +10,12 @@
 //!
 //! Limits: `BURIED_AT_ONCE`.
 
-use super::apply::{MEMBERS, REMOVED, check};
+use super::apply::{MEMBERS, REMOVED, rank};
 use super::message::{Entries, Message};
 use super::{Data, Entry, EntryKey};
 use crate::ctx::{Ctx, Dest};
 use crate::id::NodeId;
 use crate::replica::Version;
-use crate::replica::merge::Rank;
 use crate::store::space::ENTRIES;
 use crate::time::Time;
 use bytes::Bytes;
@@ -143,16 +142,15 @@ impl Data {
 
     /// Whether something here would be seen again if a dead entry were forgotten.
     fn needs(&self, ctx: &mut Ctx, key: &EntryKey, dead: &Entry) -> bool {
-        let Some(slot) = self.index.get(self.index.hash(key.as_bytes())) else {
+        if self.index.get(self.index.hash(key.as_bytes())).is_none() {
             return !self.covered(ctx, key, dead.version).is_empty();
-        };
+        }
         let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
         let Some(Ok(own)) = stored else { return true };
         if own.version == dead.version {
             return own.is_live(ctx.now.wall_ms); // its clock or this one is wrong
         }
-        let own_rank = Rank::new(own.version, own.strategy, slot.check);
-        own_rank < Rank::new(dead.version, dead.strategy, check(dead))
+        rank(&own) < rank(dead)
     }
 
     /// A member answers.

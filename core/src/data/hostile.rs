@@ -145,7 +145,7 @@ impl Victim {
     }
 
     /// A link to node `n`, which has told its record.
-    fn link(&mut self, n: u8) -> LinkId {
+    pub(super) fn link(&mut self, n: u8) -> LinkId {
         self.next += 1;
         let (link, node) = (LinkId(self.next), NodeId([n; 32]));
         self.peers.insert(link, (node, Unpacker::default()));
@@ -211,7 +211,7 @@ impl Victim {
     }
 
     /// Spreads entries as if they came from the neighbor itself.
-    fn spread(&mut self, link: LinkId, sequence: u64, entries: &Entries) {
+    pub(super) fn spread(&mut self, link: LinkId, sequence: u64, entries: &Entries) {
         let origin = self.peers[&link].0;
         let body = encode_entries(entries);
         let envelope = Spread { origin, boot: 1, sequence, tag: Tag::DATA, body };
@@ -265,7 +265,7 @@ impl Victim {
     }
 
     /// All that it holds.
-    fn entries(&self) -> BTreeMap<EntryKey, Entry> {
+    pub(super) fn entries(&self) -> BTreeMap<EntryKey, Entry> {
         use crate::store::Store;
         let mut entries = BTreeMap::new();
         let visit = &mut |key: &[u8], value: &[u8]| {
@@ -329,6 +329,6 @@ fn entry(n: u8, ms: u64, value: &str) -> Entry {
     }
 }
 
-fn at(text: &str) -> EntryKey {
+pub(super) fn at(text: &str) -> EntryKey {
     EntryKey::path(&path(text))
 }

@@ -17,6 +17,8 @@ mod entry;
 mod golden;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod joins;
 mod message;
 pub mod read;
 mod sync;

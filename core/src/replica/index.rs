@@ -42,6 +42,7 @@ impl Slot {
     pub(crate) const TOMBSTONE: u8 = 1;
     pub(crate) const FIRST: u8 = 2;
     pub(crate) const EXPIRES: u8 = 4;
+    pub(crate) const FIELD: u8 = 8;
 
     pub(crate) fn is_tombstone(&self) -> bool {
         self.flags & Slot::TOMBSTONE != 0

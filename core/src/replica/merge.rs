@@ -16,16 +16,17 @@ pub(crate) struct Rank {
     stamp: u64,
     node: [u8; 32],
     check: u32,
+    flags: u8,
 }
 
 impl Rank {
-    /// The rank of an entry; `check` is a hash of its content and settles a version that was
-    /// used twice.
-    pub(crate) fn new(version: Version, strategy: Strategy, check: u32) -> Rank {
+    /// The rank of an entry; `check` is a hash of its content, `flags` are those of its slot: they
+    /// settle a version that was used twice.
+    pub(crate) fn new(version: Version, strategy: Strategy, check: u32, flags: u8) -> Rank {
         let (stamp, node) = (version.stamp.0, version.node.0);
         match strategy {
             Strategy::Last | Strategy::Field => {
-                Rank { base: stamp, is_first: false, stamp, node, check }
+                Rank { base: stamp, is_first: false, stamp, node, check, flags }
             }
             Strategy::First { after } => Rank {
                 base: after.0,
@@ -33,6 +34,7 @@ impl Rank {
                 stamp: !stamp,
                 node: node.map(|byte| !byte),
                 check,
+                flags,
             },
         }
     }
@@ -45,7 +47,7 @@ mod tests {
     use crate::time::Stamp;
 
     fn rank(stamp: u64, node: u8, strategy: Strategy) -> Rank {
-        Rank::new(Version { stamp: Stamp(stamp), node: NodeId([node; 32]) }, strategy, 0)
+        Rank::new(Version { stamp: Stamp(stamp), node: NodeId([node; 32]) }, strategy, 0, 0)
     }
     const NEW: Strategy = Strategy::First { after: Stamp(0) };
 
