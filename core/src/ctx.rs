@@ -135,6 +135,15 @@ impl Ctx<'_> {
         }
     }
 
+    /// Reads the number at a key of `space`; 0 if there is none. Damage stops the node.
+    pub(crate) fn number(&mut self, space: Space, key: &[u8]) -> u64 {
+        let number = space.number(&self.view(), key);
+        number.unwrap_or_else(|error| {
+            self.halt(error);
+            0
+        })
+    }
+
     /// Visits the keys of `space` from `from` on, without the space's byte.
     pub(crate) fn scan(
         &mut self,

@@ -216,8 +216,7 @@ impl Engine {
             weight: 1,
             marked: None,
         };
-        let bound = ctx.get(META, CLOCK_BOUND).and_then(|bound| bound[..].try_into().ok());
-        let bound = Stamp(bound.map_or(0, u64::from_be_bytes));
+        let bound = Stamp(ctx.number(META, CLOCK_BOUND));
         *ctx.clock = Clock::new(bound, config.limits.drift_ms_max);
         ctx.batch.put(META.key(BOOT), config.boot.to_be_bytes().to_vec());
         let own = config.identity.node();
@@ -406,7 +405,6 @@ impl Engine {
 /// The boot counter of a start at `wall_ms` of a node whose store is `store`: larger than the
 /// last one and, clocks permitting, than one that a lost store had. [`Engine::open`] stores it.
 pub fn boot_counter(store: &dyn Store, wall_ms: u64) -> Result<u64, StoreError> {
-    let stored = store.get(&META.key(BOOT))?;
-    let stored = stored.and_then(|boot| boot[..].try_into().ok()).map_or(0, u64::from_be_bytes);
+    let stored = META.number(store, BOOT)?;
     Ok(wall_ms.max(stored.saturating_add(1)))
 }

@@ -285,17 +285,25 @@ impl Victim {
     }
 }
 
-fn open(store: &mut MemoryStore, node: NodeId, now: Now, boot: u64) -> Engine {
-    let config = EngineConfig {
-        identity: Box::new(Toy(node)),
+/// When everything begins.
+pub(super) const NOW: Now = Now { time: Time(1), wall_ms: WALL_MS };
+
+/// What the victim is started with.
+pub(super) fn config() -> EngineConfig {
+    EngineConfig {
+        identity: Box::new(Toy(VICTIM)),
         network: NETWORK,
-        boot,
+        boot: 1,
         seed: 1,
         peers: Vec::new(),
         addresses: Vec::new(),
         histories: vec![(path("old"), 2)],
         limits: Limits::default(),
-    };
+    }
+}
+
+fn open(store: &mut MemoryStore, node: NodeId, now: Now, boot: u64) -> Engine {
+    let config = EngineConfig { identity: Box::new(Toy(node)), boot, ..config() };
     let mut step = Step::default();
     let engine = Engine::open(config, now, store, &mut step);
     store.apply(&step.batch);

@@ -12,6 +12,8 @@ mod apply;
 mod bury;
 mod collect;
 mod compare;
+#[cfg(test)]
+mod decodes;
 mod entry;
 #[cfg(test)]
 mod golden;
@@ -51,6 +53,8 @@ pub(crate) const STORE_ID: &[u8] = b"store";
 pub(crate) const NUMBER: &[u8] = b"number";
 /// Key of the number up to which the change log is pruned, in [`META`].
 pub(crate) const FLOOR: &[u8] = b"floor";
+/// A change number beyond this is damage: nobody lives to see it.
+const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// The state of shared data at this node.
 pub(crate) struct Data {
@@ -107,13 +111,19 @@ impl Data {
                 StoreId(id)
             }
         };
-        let number = read_number(ctx, NUMBER);
+        let mut number = ctx.number(META, NUMBER);
+        let floor = ctx.number(META, FLOOR);
+        if number > NUMBER_MAX || floor > number {
+            let what = format!("its newest change is {number}, its log begins after {floor}");
+            ctx.halt(crate::store::StoreError(what));
+            number = 0;
+        }
         let mut data = Data {
             own: config.own,
             store,
             index: Index::new(key),
             number,
-            floor: read_number(ctx, FLOOR),
+            floor,
             pulled: number,
             burial: bury::Burial::default(),
             histories: config.histories,
@@ -284,10 +294,4 @@ impl Service for Data {
     fn next_tick(&self) -> Option<Time> {
         [self.sync.next_tick(), self.expiry_due, self.bury_due()].into_iter().flatten().min()
     }
-}
-
-/// A number in [`META`]; 0 if there is none.
-fn read_number(ctx: &mut Ctx, key: &[u8]) -> u64 {
-    let bytes = ctx.get(META, key);
-    bytes.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes)
 }

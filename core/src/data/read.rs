@@ -7,7 +7,7 @@ use crate::replica::Version;
 use crate::store::space::{ENTRIES, HISTORY, LOG, META, Space};
 use crate::store::{Store, StoreError};
 use crate::time::Stamp;
-use crate::wire::codec::{Decoded, Reader};
+use crate::wire::codec::{Decoded, Malformed, Reader};
 use bytes::Bytes;
 
 /// Key of the marker in [`META`] that some path has fields.
@@ -196,17 +196,12 @@ pub fn history(store: &dyn Store, path: &Path) -> Result<Vec<Entry>, StoreError>
 
 /// The number of the newest change in `store`.
 pub fn number(store: &dyn Store) -> Result<u64, StoreError> {
-    meta_number(store, NUMBER)
+    META.number(store, NUMBER)
 }
 
 /// The change log in `store` holds the changes after this number.
 pub fn floor(store: &dyn Store) -> Result<u64, StoreError> {
-    meta_number(store, FLOOR)
-}
-
-fn meta_number(store: &dyn Store, key: &[u8]) -> Result<u64, StoreError> {
-    let value = store.get(&META.key(key))?;
-    Ok(value.and_then(|value| value[..].try_into().ok()).map_or(0, u64::from_be_bytes))
+    META.number(store, FLOOR)
 }
 
 /// The id of the store, once an engine has opened it.
@@ -248,9 +243,11 @@ fn read_chunk(space: Space, key: &[u8], chunk: &[u8]) -> Result<Vec<(u64, EntryK
     let last = number.map(u64::from_be_bytes).ok_or_else(damaged)?;
     let mut reader = Reader::new(Bytes::copy_from_slice(chunk));
     let mut read = || -> Decoded<Vec<(u64, Bytes)>> {
-        let count = reader.varint()?;
-        let first = last.saturating_sub(count) + 1;
-        (first..=last).map(|number| Ok((number, reader.bytes(super::KEY_BYTES_MAX)?))).collect()
+        let count = reader.count(usize::MAX, 1)? as u64;
+        let before = last.checked_sub(count).filter(|_| count > 0).ok_or(Malformed)?;
+        (before + 1..=last)
+            .map(|number| Ok((number, reader.bytes(super::KEY_BYTES_MAX)?)))
+            .collect()
     };
     let parse = |(number, key)| Ok((number, EntryKey::parse(key).ok_or_else(damaged)?));
     read().map_err(|_| damaged())?.into_iter().map(parse).collect()

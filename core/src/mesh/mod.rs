@@ -8,6 +8,8 @@
 
 mod channel;
 #[cfg(test)]
+mod decodes;
+#[cfg(test)]
 mod golden;
 pub mod handshake;
 mod link;

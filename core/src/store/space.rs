@@ -1,5 +1,6 @@
 //! Key spaces: the first byte of every key, one owner each. The map of the disk.
 
+use super::{Store, StoreError};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A window on the keys that begin with one byte.
@@ -22,6 +23,13 @@ impl Space {
         out.put_u8(self.0);
         out.put_slice(key);
         out.freeze()
+    }
+
+    /// The number at `key` in this space; 0 if there is none. Anything but a number is damage.
+    pub(crate) fn number(self, store: &dyn Store, key: &[u8]) -> Result<u64, StoreError> {
+        let Some(value) = store.get(&self.key(key))? else { return Ok(0) };
+        let number = value[..].try_into().map(u64::from_be_bytes);
+        number.map_err(|_| StoreError(format!("{} holds no number", key.escape_ascii())))
     }
 
     /// The first key behind this space.
