@@ -134,17 +134,20 @@ impl Data {
         self.index.slot(hash, entry.version, check(entry), flags(entry))
     }
 
-    /// Takes an entry on disk into the index.
-    pub(super) fn load_entry(&mut self, key: &[u8], entry: &Entry, wall_ms: u64) {
-        let hash = self.index.hash(key);
-        if let Some(slot) = self.slot(hash, entry) {
-            self.index.set(hash, Some(slot));
-        }
+    /// Notes an entry on disk, and answers what goes into the index.
+    pub(super) fn load_entry(
+        &mut self,
+        key: &[u8],
+        entry: &Entry,
+        wall_ms: u64,
+    ) -> Option<(KeyHash, Slot)> {
         if entry.dead_since_ms().is_some()
             && let Some(key) = EntryKey::parse(Bytes::copy_from_slice(key))
         {
             self.schedule(&key, entry, wall_ms);
         }
+        let hash = self.index.hash(key);
+        Some(hash).zip(self.slot(hash, entry))
     }
 
     /// Notes when an entry ends, or since when it is dead.

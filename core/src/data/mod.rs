@@ -35,7 +35,7 @@ use crate::ctx::{Ctx, Dest};
 use crate::id::{NetworkId, NodeId, Path, SessionId, StoreId, WatchId};
 use crate::interest::Interest;
 use crate::limits::SPREAD_BYTES_TARGET;
-use crate::replica::index::Index;
+use crate::replica::index::{BUCKETS, Index};
 use crate::request::{Caller, Changed, DataRequest, Event, MeshStatus, Reply};
 use crate::service::{Handled, NeighborChange, Service};
 use crate::store::space::{ENTRIES, LOG, META};
@@ -55,6 +55,9 @@ pub(crate) const NUMBER: &[u8] = b"number";
 pub(crate) const FLOOR: &[u8] = b"floor";
 /// A change number beyond this is damage: nobody lives to see it.
 const NUMBER_MAX: u64 = u64::MAX / 2;
+
+/// Entries that go into the index together at the start: an entry for each of its buckets, 3 MB.
+const LOADED_AT_ONCE: usize = BUCKETS;
 
 /// The state of shared data at this node.
 pub(crate) struct Data {
@@ -146,11 +149,18 @@ impl Data {
     fn load(&mut self, ctx: &mut Ctx) {
         let store = ctx.store;
         let mut damaged = None;
+        let mut found = Vec::new();
+        // Each entry is gone before the next is read, so they share one allocation.
+        let mut buffer = BytesMut::new();
         let loaded = store.scan(&ENTRIES.key(&[]), &ENTRIES.end(), &mut |key, value| {
             let key = &key[1..];
-            match Entry::from_bytes(Bytes::copy_from_slice(value)) {
+            buffer.extend_from_slice(value);
+            match Entry::from_bytes(buffer.split().freeze()) {
                 Ok(entry) => {
-                    self.load_entry(key, &entry, ctx.now.wall_ms);
+                    found.extend(self.load_entry(key, &entry, ctx.now.wall_ms));
+                    if found.len() >= LOADED_AT_ONCE {
+                        self.index.load(&mut found);
+                    }
                     true
                 }
                 Err(_) => {
@@ -159,6 +169,7 @@ impl Data {
                 }
             }
         });
+        self.index.load(&mut found);
         let damaged = damaged.map(crate::store::StoreError);
         if let Some(error) = loaded.err().or(damaged) {
             ctx.halt(error);

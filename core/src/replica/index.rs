@@ -190,20 +190,46 @@ impl Index {
             self.count -= 1;
             self.tombstones -= u64::from(old.is_tombstone());
         }
-        let group = &mut self.groups[usize::from(hash.bucket) / GROUP_BUCKETS];
-        if group.buckets.is_empty() {
-            group.buckets = vec![Bucket::default(); GROUP_BUCKETS];
-        }
-        let bucket = &mut group.buckets[usize::from(hash.bucket) % GROUP_BUCKETS];
-        for sum in [&mut self.total, &mut group.sum, &mut bucket.sum] {
-            sum.add(change);
-        }
+        self.total.add(change);
+        let (group, bucket) = self.place(hash.bucket);
+        group.add(change);
+        bucket.sum.add(change);
         match (at, slot) {
             (Ok(at), Some(slot)) => bucket.slots[at] = slot,
             (Ok(at), None) => drop(bucket.slots.remove(at)),
             (Err(at), Some(slot)) => bucket.slots.insert(at, slot),
             (Err(_), None) => {}
         }
+    }
+
+    /// Takes in many entries that it does not hold yet, no two of the same key, and empties
+    /// `entries`. They go in by bucket: taken in one by one, nearly each would wait for memory.
+    pub(crate) fn load(&mut self, entries: &mut Vec<(KeyHash, Slot)>) {
+        entries.sort_unstable_by_key(|(hash, _)| hash.bucket);
+        for entries in entries.chunk_by(|(a, _), (b, _)| a.bucket == b.bucket) {
+            let mut change = Sum::default();
+            for (hash, slot) in entries {
+                change.add(self.part(*hash, slot));
+                self.tombstones += u64::from(slot.is_tombstone());
+            }
+            let (group, bucket) = self.place(entries[0].0.bucket);
+            group.add(change);
+            bucket.sum.add(change);
+            bucket.slots.extend(entries.iter().map(|(_, slot)| *slot));
+            bucket.slots.sort_unstable_by_key(|slot| slot.id);
+            self.total.add(change);
+        }
+        self.count += entries.len() as u64;
+        entries.clear();
+    }
+
+    /// The sum of a bucket's group, and the bucket.
+    fn place(&mut self, bucket: u16) -> (&mut Sum, &mut Bucket) {
+        let group = &mut self.groups[usize::from(bucket) / GROUP_BUCKETS];
+        if group.buckets.is_empty() {
+            group.buckets = vec![Bucket::default(); GROUP_BUCKETS];
+        }
+        (&mut group.sum, &mut group.buckets[usize::from(bucket) % GROUP_BUCKETS])
     }
 
     /// What an entry adds to the sums.
@@ -296,6 +322,27 @@ mod tests {
         let hash = a.hash(&500u64.to_be_bytes());
         a.set(hash, None);
         assert_eq!((a.total(), a.count()), (b.total(), 999));
+    }
+
+    #[test]
+    fn what_is_loaded_is_as_if_it_was_set() {
+        let (mut set, mut loaded) = (Index::new([7; 32]), Index::new([7; 32]));
+        let mut entries = Vec::new();
+        for key in 0..3_000_u64 {
+            put(&mut set, key, key);
+            let hash = loaded.hash(&key.to_be_bytes());
+            let version = Version { stamp: Stamp(key), node: NodeId([(key % 5) as u8; 32]) };
+            entries.push((hash, loaded.slot(hash, version, 0, 0).unwrap()));
+            if entries.len() == 1_000 {
+                loaded.load(&mut entries);
+            }
+        }
+        assert!(entries.is_empty());
+        assert_eq!((set.total(), set.count()), (loaded.total(), loaded.count()));
+        assert_eq!(set.group_sums(), loaded.group_sums());
+        for bucket in 0..=u16::MAX {
+            assert_eq!(set.bucket(bucket), loaded.bucket(bucket));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::invite::{Reach, own_ip};
 use crate::config::Config;
 use folkmoot::Node;
-use folkmoot::network::Network;
+use folkmoot::network::Invite;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,15 +25,16 @@ impl Banner {
     /// The banner of a node that has just started.
     pub(crate) fn new(config: &Config, node: &Node) -> Banner {
         let reach = Reach::of(node.addresses());
-        let network = Network::load(node.data_dir()).ok().flatten();
-        let invites = network.map(|network| {
-            let elsewhere = match reach {
+        let here = node.invite();
+        let invites = here.parse().ok().map(|invite: Invite| {
+            let addresses = match reach {
                 Reach::ThisMachine { port } => {
                     vec![format!("http://{}", SocketAddr::new(own_ip(), port))]
                 }
                 Reach::Others => Vec::new(),
             };
-            (node.invite(), network.invite(elsewhere).to_string())
+            let elsewhere = Invite { addresses, ..invite }.to_string();
+            (here, elsewhere)
         });
         Banner {
             node: node.id().to_string(),

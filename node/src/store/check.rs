@@ -47,7 +47,8 @@ impl Opened {
     pub(crate) fn close(mut self) -> io::Result<()> {
         self.database.sync().map_err(io::Error::other)?;
         self.mark.write(self.commit)?;
-        self.mark.sync()
+        self.mark.sync()?;
+        self.database.settle().map_err(io::Error::other)
     }
 }
 

@@ -14,6 +14,7 @@ use folkmoot_core::store::{Batch, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
 /// Bytes of blocks that are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -31,6 +32,11 @@ const AHEAD_AFTER: usize = 1_024;
 const AHEAD_CHUNKS: usize = 4;
 /// Files that are kept open.
 const FILES_MAX: usize = 128;
+
+/// How long the end of a node may take to empty journals, beyond what it has to do.
+const SETTLE_MAX: Duration = Duration::from_secs(3);
+/// How often it is looked whether they are empty.
+const SETTLE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The open database; cheap to clone.
 #[derive(Clone)]
@@ -110,10 +116,30 @@ impl Database {
         self.inner.persist(PersistMode::SyncAll)
     }
 
+    /// Sees to it that the next start finds one journal to read and not several: what is only in
+    /// them goes into tables. Gives up after `SETTLE_MAX`: then that start takes longer.
+    pub(crate) fn settle(&self) -> Result<(), fjall::Error> {
+        if self.inner.journal_count() == 1 {
+            return Ok(());
+        }
+        for keyspace in self.keyspaces() {
+            keyspace.rotate_memtable()?;
+        }
+        let deadline = Instant::now() + SETTLE_MAX;
+        while self.inner.journal_count() > 1 && Instant::now() < deadline {
+            std::thread::sleep(SETTLE_PAUSE);
+        }
+        Ok(())
+    }
+
+    fn keyspaces(&self) -> [&Keyspace; 4] {
+        [&self.meta, &self.entries, &self.log, &self.history]
+    }
+
     /// Moves what is in memory into tables.
     #[cfg(test)]
     pub(crate) fn flush(&self) -> Result<(), fjall::Error> {
-        for keyspace in [&self.meta, &self.entries, &self.log, &self.history] {
+        for keyspace in self.keyspaces() {
             keyspace.rotate_memtable_and_wait()?;
         }
         Ok(())
