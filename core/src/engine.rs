@@ -258,6 +258,7 @@ impl Engine {
                 if clocks_agree {
                     self.data.restamp(&mut ctx);
                 }
+                self.data.expects_others = self.mesh.has_peers();
                 self.data.on_tick(&mut ctx);
             }
         }

@@ -77,6 +77,9 @@ impl Data {
             return;
         }
         let members = self.other_members(ctx);
+        if members.is_empty() && self.expects_others {
+            return; // they may hold what must be beaten
+        }
         self.burial.round += 1;
         let question = Message::Bury { round: self.burial.round, dead: dead.clone() };
         for node in &members {

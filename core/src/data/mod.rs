@@ -72,6 +72,8 @@ pub(crate) struct Data {
     /// to there.
     pulled: u64,
     burial: bury::Burial,
+    /// Whether this node is to link to others, also if it has met none yet.
+    pub(crate) expects_others: bool,
     histories: Vec<(Path, usize)>,
     /// Whether any path has fields.
     has_fields: bool,
@@ -129,6 +131,7 @@ impl Data {
             floor,
             pulled: number,
             burial: bury::Burial::default(),
+            expects_others: false,
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
             interest: Interest::default(),

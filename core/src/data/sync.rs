@@ -179,6 +179,7 @@ impl Data {
             NeighborChange::Down => {
                 self.save_reached(ctx, node);
                 self.sync.neighbors.remove(&node);
+                self.sync.asked.remove(&node);
                 self.sync.jobs.retain(|job| job.to != node);
                 if self.sync.pull.as_ref().is_some_and(|pull| pull.node == node) {
                     self.end_pull(ctx);
@@ -365,10 +366,14 @@ impl Data {
         }
     }
 
-    /// Answers the pulls of this step.
+    /// Answers the pulls of this step, and those that waited for room on their link.
     pub(super) fn answer_pulls(&mut self, ctx: &mut Ctx) {
         for (node, position) in std::mem::take(&mut self.sync.asked) {
-            self.answer_pull(ctx, node, position);
+            if self.sync.takes_more(node) {
+                self.answer_pull(ctx, node, position);
+            } else {
+                self.sync.asked.insert(node, position);
+            }
         }
     }
 

@@ -130,6 +130,11 @@ impl Mesh {
         self.peers.add(address, now)
     }
 
+    /// Whether this node dials anybody.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     // Links
 
     pub(crate) fn on_link_up(

@@ -31,6 +31,10 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// Adds an address, to be dialled at once.
     pub(crate) fn add(&mut self, address: String, now: Time) -> Result<(), ErrorCode> {
         let known = ["http://", "ws://", "https://", "wss://"];

@@ -6,6 +6,7 @@
 //! it is not lost to nothing.
 
 use super::{Invariant, Verdict};
+use crate::clock::true_ms;
 use crate::oracle::{Op, Oracle, Outcome, Wish, brief, entries, entry};
 use crate::world::World;
 use folkmoot_core::data::{Entry, EntryKey};
@@ -45,7 +46,11 @@ pub fn on_written(world: &mut World, node: usize, id: u64) {
         }
         for (key, version) in op.made(index) {
             let held = entry(store, &key);
-            if held.as_ref().is_none_or(|held| held.version < version) {
+            let stands = held.as_ref().is_some_and(|held| match op.writes[index].1 {
+                Wish::First => true, // an earlier one may have come meanwhile
+                _ => held.version >= version || is_value_of(world, held, op, index),
+            });
+            if !stands {
                 let held = brief(held.as_ref());
                 let text =
                     format!("node-{node} acknowledged {version:?} of {key:?}, it holds {held}");
@@ -119,8 +124,20 @@ fn the_newest_stands(
         Some(entry) if entry.version >= version => Ok(()),
         Some(entry) if is_value_of(world, entry, op, index) => Ok(()),
         None if vanishing => Ok(()),
+        Some(entry) if has_ended(world, &op.writes[index].1) && has_ended_entry(world, entry) => {
+            Ok(())
+        }
         other => Err(format!("{path} was acknowledged as {version:?}, all hold {}", brief(other))),
     }
+}
+
+/// Whether a value was to end, and its time is over: then an older one that is over does no harm.
+fn has_ended(world: &World, wish: &Wish) -> bool {
+    matches!(wish, Wish::Ends(end) if *end <= true_ms(world.now))
+}
+
+fn has_ended_entry(world: &World, entry: &Entry) -> bool {
+    !entry.is_live(true_ms(world.now))
 }
 
 fn is_value_of(world: &World, entry: &Entry, op: &Op, index: usize) -> bool {
