@@ -11,6 +11,9 @@ use crate::wire::envelope::{Spread, Tag, Unicast};
 use crate::wire::frame::Kind;
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// Longest round trip that a gap is given to close by itself, in milliseconds.
+const GRAFT_TRIP_MS_MAX: u64 = 1_000;
+
 impl Mesh {
     /// One whole frame. Malformed bytes close the link.
     pub(crate) fn on_frame(&mut self, ctx: &mut Ctx, id: LinkId, frame: Bytes) {
@@ -50,7 +53,10 @@ impl Mesh {
             Kind::Record => self.on_record(ctx, link, body)?,
             Kind::Spread => self.on_spread(ctx, link, from, Spread::decode(body)?),
             Kind::Announce => {
-                let due = ctx.now.time + ctx.limits.graft_ms;
+                // What is announced may be on its way over a slower link.
+                let trips = self.links.values().filter_map(|link| link.round_trip_ms);
+                let slowest_ms = trips.max().unwrap_or(0).min(GRAFT_TRIP_MS_MAX);
+                let due = ctx.now.time + ctx.limits.graft_ms + slowest_ms;
                 for mark in decode_marks(&mut Reader::new(body))? {
                     if self.members.boot(mark.0) == Some(mark.1) {
                         self.spread.on_announced(from, mark, due);

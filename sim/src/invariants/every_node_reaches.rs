@@ -106,6 +106,14 @@ fn routes_are_true(world: &World, statuses: &[MeshStatus]) -> Result<(), String>
             let id = world.hosts[other].id;
             let seen = status.nodes.iter().find(|seen| seen.node == id);
             let hops = seen.and_then(|seen| seen.hops);
+            let mut links: Vec<NodeId> = (0..nodes)
+                .filter(|third| !world.network.between(other, *third).is_empty())
+                .map(|third| world.hosts[third].id)
+                .collect();
+            links.sort_unstable();
+            if seen.is_some_and(|seen| seen.links != links) {
+                return Err(format!("node-{node} does not know the links of node-{other}"));
+            }
             if hops != distances.get(&other).copied() {
                 return Err(format!(
                     "node-{node} sees node-{other} at {hops:?} hops, truly {:?}",
