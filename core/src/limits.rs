@@ -58,6 +58,11 @@ pub const SPREAD_BYTES_TARGET: usize = 32 * 1024;
 pub const CHANNEL_WINDOW_MAX: usize = 256;
 /// Messages of a reliable channel that wait for the window.
 pub const CHANNEL_QUEUE_MAX: usize = 4_096;
+/// Bytes of messages of a reliable channel that wait for their acknowledgement, or, at the other
+/// end, for an earlier message; a larger message goes alone.
+pub const CHANNEL_WINDOW_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of messages of a reliable channel that wait for the window.
+pub const CHANNEL_QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Pings of the mesh that one node waits for.
 pub const PINGS_MAX: usize = 1_024;
 /// Bytes of entries in one page of catching up.

@@ -15,6 +15,7 @@ use super::message::{Entries, Message};
 use super::{Data, Entry, EntryKey};
 use crate::ctx::{Ctx, Dest};
 use crate::id::NodeId;
+use crate::limits::NODES_MAX;
 use crate::replica::Version;
 use crate::store::space::ENTRIES;
 use crate::time::Time;
@@ -79,6 +80,9 @@ impl Data {
         let members = self.other_members(ctx);
         if members.is_empty() && self.expects_others {
             return; // they may hold what must be beaten
+        }
+        if members.len() > NODES_MAX {
+            return; // more than can be reached, so not all would answer
         }
         self.burial.round += 1;
         let question = Message::Bury { round: self.burial.round, dead: dead.clone() };

@@ -3,11 +3,13 @@
 //! Promise: messages from one node to another arrive once and in order, or, if either node
 //! restarts, not at all. Messages: data and cumulative acknowledgements inside unicasts, fenced by
 //! the boot counters of both nodes. Keys: none. Repair: resent after a pause that doubles, and at
-//! once after a reroute. Limits: `CHANNEL_WINDOW_MAX`, `CHANNEL_QUEUE_MAX`.
+//! once after a reroute. Limits: `CHANNEL_*`.
 
 use crate::error::ErrorCode;
 use crate::id::NodeId;
-use crate::limits::{CHANNEL_QUEUE_MAX, CHANNEL_WINDOW_MAX};
+use crate::limits::{
+    CHANNEL_QUEUE_BYTES_MAX, CHANNEL_QUEUE_MAX, CHANNEL_WINDOW_BYTES_MAX, CHANNEL_WINDOW_MAX,
+};
 use crate::time::Time;
 use crate::wire::codec::{Decoded, Malformed, Reader, put_varint};
 use crate::wire::envelope::Tag;
@@ -29,12 +31,15 @@ struct Channel {
     boot: u64,
     next: u64,
     window: VecDeque<(u64, Tag, Bytes)>,
+    window_bytes: usize,
     queue: VecDeque<(Tag, Bytes)>,
+    queue_bytes: usize,
     resend_at: Option<Time>,
     pause_ms: u64,
     /// Everything below was received.
     expected: u64,
     early: BTreeMap<u64, (Tag, Bytes)>,
+    early_bytes: usize,
 }
 
 impl Channel {
@@ -43,11 +48,14 @@ impl Channel {
             boot,
             next: 1,
             window: VecDeque::new(),
+            window_bytes: 0,
             queue: VecDeque::new(),
+            queue_bytes: 0,
             resend_at: None,
             pause_ms: RESEND_MS_MIN,
             expected: 1,
             early: BTreeMap::new(),
+            early_bytes: 0,
         }
     }
 }
@@ -87,9 +95,11 @@ impl Channels {
     ) -> Result<(), ErrorCode> {
         let own_boot = self.boot;
         let channel = self.channel(node, boot);
-        if channel.queue.len() >= CHANNEL_QUEUE_MAX {
+        let bytes = channel.queue_bytes + body.len();
+        if channel.queue.len() >= CHANNEL_QUEUE_MAX || bytes > CHANNEL_QUEUE_BYTES_MAX {
             return Err(ErrorCode::Busy);
         }
+        channel.queue_bytes = bytes;
         channel.queue.push_back((tag, body));
         channel.fill(now, own_boot, node, out);
         Ok(())
@@ -164,7 +174,12 @@ impl Channel {
     /// Moves messages from the queue into the window and sends them.
     fn fill(&mut self, now: Time, own_boot: u64, node: NodeId, out: &mut ToSend) {
         while self.window.len() < CHANNEL_WINDOW_MAX {
-            let Some((tag, body)) = self.queue.pop_front() else { break };
+            let alone = self.window.is_empty();
+            let room = CHANNEL_WINDOW_BYTES_MAX.saturating_sub(self.window_bytes);
+            let fits = |(_, body): &mut (Tag, Bytes)| alone || body.len() <= room;
+            let Some((tag, body)) = self.queue.pop_front_if(fits) else { break };
+            self.queue_bytes -= body.len();
+            self.window_bytes += body.len();
             out.push((node, data(own_boot, self.boot, self.next, tag, &body)));
             self.window.push_back((self.next, tag, body));
             self.next += 1;
@@ -174,8 +189,8 @@ impl Channel {
 
     fn on_ack(&mut self, now: Time, upto: u64) {
         let before = self.window.len();
-        while self.window.front().is_some_and(|(sequence, ..)| *sequence <= upto) {
-            self.window.pop_front();
+        while let Some((_, _, body)) = self.window.pop_front_if(|(at, ..)| *at <= upto) {
+            self.window_bytes -= body.len();
         }
         if self.window.len() < before {
             self.pause_ms = RESEND_MS_MIN;
@@ -185,11 +200,16 @@ impl Channel {
 
     fn on_data(&mut self, sequence: u64, tag: Tag, body: Bytes) -> Vec<(Tag, Bytes)> {
         let ahead = sequence.checked_sub(self.expected);
-        if ahead.is_some_and(|ahead| ahead < CHANNEL_WINDOW_MAX as u64) {
-            self.early.insert(sequence, (tag, body));
+        let in_window = ahead.is_some_and(|ahead| ahead < CHANNEL_WINDOW_MAX as u64);
+        let fits = self.early_bytes + body.len() <= CHANNEL_WINDOW_BYTES_MAX || ahead == Some(0);
+        if in_window && fits && !self.early.contains_key(&sequence) {
+            self.early_bytes += body.len();
+            // A copy: the body shares the bytes of all the frame that it came in.
+            self.early.insert(sequence, (tag, Bytes::copy_from_slice(&body)));
         }
         let mut delivered = Vec::new();
         while let Some(message) = self.early.remove(&self.expected) {
+            self.early_bytes -= message.1.len();
             delivered.push(message);
             self.expected += 1;
         }
@@ -269,6 +289,47 @@ mod tests {
             got.extend(b.on_message(Time(0), (A, 10), body, &mut wire).unwrap());
         }
         assert_eq!(got, [(TAG, Bytes::from_static(b"new"))]);
+    }
+
+    #[test]
+    fn a_channel_at_the_limit_of_its_bytes_refuses_more_and_loses_nothing() {
+        let size = CHANNEL_WINDOW_BYTES_MAX / 2;
+        let (mut a, mut b) = (Channels::new(10), Channels::new(20));
+        let mut wire = Vec::new();
+        let mut sent = 0;
+        while a.send(Time(0), (B, 20), TAG, vec![sent; size].into(), &mut wire).is_ok() {
+            sent += 1;
+        }
+        assert_eq!(usize::from(sent), 2 + CHANNEL_QUEUE_BYTES_MAX / size);
+        assert_eq!(wire.len(), 2, "what is in the window");
+        let (mut got, mut now) = (Vec::new(), Time(0));
+        while got.len() < usize::from(sent) {
+            now = now + RESEND_MS_MAX;
+            a.on_tick(now, &mut wire);
+            for (to, body) in std::mem::take(&mut wire).into_iter().rev() {
+                if to == B {
+                    got.extend(b.on_message(now, (A, 10), body, &mut wire).unwrap());
+                } else {
+                    a.on_message(now, (B, 20), body, &mut wire).unwrap();
+                }
+            }
+        }
+        assert!(got.iter().map(|(_, body)| body[0]).eq(0..sent));
+        let channel = &b.channels[&A];
+        assert_eq!((channel.early.len(), channel.early_bytes), (0, 0));
+    }
+
+    #[test]
+    fn early_messages_at_the_limit_of_their_bytes_are_not_kept() {
+        let mut b = Channels::new(20);
+        for sequence in 2..=CHANNEL_WINDOW_MAX as u64 {
+            let body = data(10, 20, sequence, TAG, &[0; 100_000]);
+            assert_eq!(b.on_message(Time(0), (A, 10), body, &mut Vec::new()), Ok(Vec::new()));
+        }
+        assert_eq!(b.channels[&A].early.len(), CHANNEL_WINDOW_BYTES_MAX / 100_000);
+        let large = data(10, 20, 1, TAG, &[0; CHANNEL_WINDOW_BYTES_MAX]);
+        let got = b.on_message(Time(0), (A, 10), large, &mut Vec::new()).unwrap();
+        assert_eq!(got.len(), 1 + CHANNEL_WINDOW_BYTES_MAX / 100_000, "the next is always taken");
     }
 
     #[test]
