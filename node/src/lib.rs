@@ -14,6 +14,7 @@ pub mod node;
 mod private_file;
 mod runtime;
 pub mod session;
+mod socket;
 mod store;
 
 pub use error::Error;

@@ -3,12 +3,13 @@
 //! Promise: no client holds a connection without using it (`deadline.rs`), nor more than its
 //! share (`connections.rs`); running out of files slows the loop down and does not spin it; on
 //! shutdown nothing new is accepted, requests under way are answered, and streams end.
-//! HTTP/1.1 only, nothing is compressed, `TCP_NODELAY` always.
+//! HTTP/1.1 only, nothing is compressed; sockets are set as `socket.rs` says.
 
 use super::Port;
 use super::deadline::{Pulse, Timed};
 use super::guard::Ends;
 use super::limits::{HEAD_BYTES_MAX, HEADERS_MAX, READ_BYTES_MAX};
+use crate::socket;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
@@ -106,7 +107,7 @@ fn admit(tcp: TcpStream, router: &Router, port: &Arc<Port>) -> Option<(Timed, Do
         tracing::debug!("turned {} away: too many connections", ends.remote);
         return None;
     };
-    tcp.set_nodelay(true).ok()?;
+    socket::prepare(&tcp).ok()?;
     let pulse = Pulse::default();
     let io = Timed::new(tcp, slot, pulse.clone(), &port.limits);
     Some((io, Doorway { router: router.clone(), port: port.clone(), pulse, ends }))

@@ -39,7 +39,7 @@ where
 pub(super) async fn dialled(address: &Address) -> Result<WebSocketStream<TcpStream>, Refused> {
     let lost = |error: std::io::Error| Refused::Lost(error.to_string());
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(lost)?;
-    stream.set_nodelay(true).map_err(lost)?;
+    crate::socket::prepare(&stream).map_err(lost)?;
     match tokio_tungstenite::client_async_with_config(&address.url, stream, Some(config())).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(answer)) => Err(Refused::NoNode(answer.status().as_u16())),

@@ -279,6 +279,17 @@ async fn connections_over_the_limit_are_turned_away_until_there_is_room() {
     assert!(answer.ends_with("hello"));
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_is_gone_without_a_word_is_noticed_by_the_system() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let port = Arc::new(Port::new(Policy::default(), patient()));
+    let (tcp, _) = listener.accept().await.unwrap();
+    let (io, _) = admit(tcp, &Router::new(), &port).unwrap();
+    crate::socket::tests::assert_prepared(&io.into_parts().0);
+}
+
 #[tokio::test]
 async fn shutting_down_answers_what_was_asked_and_then_ends() {
     let server = start(patient()).await;

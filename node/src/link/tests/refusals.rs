@@ -90,6 +90,15 @@ fn strangers_are_told_why_and_the_next_node_is_let_in() {
     a.inputs.link_up();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_that_is_gone_without_a_word_is_noticed_by_the_system() {
+    let runtime = runtime();
+    let a = node(&runtime, &network(1, 1));
+    let socket = runtime.block_on(dial(&a.address));
+    crate::socket::tests::assert_prepared(socket.get_ref());
+}
+
 #[test]
 fn a_repeated_frame_closes_the_link() {
     let runtime = runtime();
