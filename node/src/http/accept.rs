@@ -1,12 +1,13 @@
 //! The accept loop, and what happens to every request before and after its route.
 //!
 //! Promise: no client holds a connection without using it (`deadline.rs`), nor more than its
-//! share (`connections.rs`); running out of files slows the loop down and does not spin it; on
+//! share (`connections.rs`), nor asks more often; running out of files slows the loop down and does not spin it; on
 //! shutdown nothing new is accepted, requests under way are answered, and streams end.
 //! HTTP/1.1 only, nothing is compressed; sockets are set as `socket.rs` says.
 
 use super::Port;
 use super::deadline::{Pulse, Timed};
+use super::error::Problem;
 use super::guard::Ends;
 use super::limits::{HEAD_BYTES_MAX, HEADERS_MAX, READ_BYTES_MAX};
 use crate::socket;
@@ -154,7 +155,11 @@ pub(crate) async fn answer(
     request.extensions_mut().insert(ends);
     let (head, body) = request.into_parts();
     let seed = head.uri.path().starts_with("/api");
-    let (origin, response) = match port.policy.check(ends, &head) {
+    let checked = match port.connections.may_ask(ends.remote.ip(), Instant::now()) {
+        true => port.policy.check(ends, &head),
+        false => Err(Problem::TooMany.into()),
+    };
+    let (origin, response) = match checked {
         Err(refusal) if seed => (None, refusal.in_seed_words().into_response()),
         Err(refusal) => (None, refusal.into_response()),
         Ok(Some(origin)) if head.method == Method::OPTIONS => (Some(origin), preflight()),

@@ -1,8 +1,10 @@
-//! How many connections there are, and from where.
+//! How many connections and requests there are, and from where.
 //!
-//! Promise: the sum is bounded, so that the node keeps files for its store and its links; one
-//! address elsewhere gets a bounded share and rate. Clients on this machine share only the sum.
-//! Limits: `connections_max`, `connections_per_ip_max`, `connections_per_ip_rate`.
+//! Promise: the sum of connections is bounded, so that the node keeps files for its store and its
+//! links; one address elsewhere gets a bounded share, and a bounded rate of connections and of
+//! requests. Clients on this machine share only the sum.
+//! Limits: `connections_max`, `connections_per_ip_max`, `connections_per_ip_rate`,
+//! `requests_per_ip_rate`, `requests_per_ip_burst`.
 
 use super::limits::HttpLimits;
 use std::collections::HashMap;
@@ -22,15 +24,47 @@ pub(crate) struct Connections {
     places: Mutex<HashMap<IpAddr, Place>>,
     max: usize,
     per_ip_max: usize,
-    per_ip_rate: f64,
+    arrivals: Rate,
+    requests: Rate,
 }
 
-/// One address elsewhere: its connections, and a bucket of tokens for new ones.
+/// One address elsewhere: its connections, what is left for new ones, and for requests.
 #[derive(Debug)]
 struct Place {
     open: usize,
+    arrivals: Bucket,
+    requests: Bucket,
+}
+
+/// So many at once, and so many a second.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    burst: f64,
+    per_second: f64,
+}
+
+/// What is left of a rate.
+#[derive(Debug)]
+struct Bucket {
     tokens: f64,
     filled: Instant,
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: Instant) -> Bucket {
+        Bucket { tokens: rate.burst, filled: now }
+    }
+
+    fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + seconds * rate.per_second).min(rate.burst);
+        self.filled = now;
+        let taken = self.tokens >= 1.0;
+        if taken {
+            self.tokens -= 1.0;
+        }
+        taken
+    }
 }
 
 /// The right to one connection; given back when dropped.
@@ -43,13 +77,18 @@ pub(crate) struct Slot {
 impl Connections {
     /// No connections yet.
     pub(crate) fn new(limits: &HttpLimits) -> Connections {
+        let per_second = limits.connections_per_ip_rate;
         Connections {
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             places: Mutex::default(),
             max: limits.connections_max,
             per_ip_max: limits.connections_per_ip_max,
-            per_ip_rate: limits.connections_per_ip_rate,
+            arrivals: Rate { burst: 2.0 * per_second, per_second },
+            requests: Rate {
+                burst: limits.requests_per_ip_burst,
+                per_second: limits.requests_per_ip_rate,
+            },
         }
     }
 
@@ -76,22 +115,36 @@ impl Connections {
         Some(slot.at(place))
     }
 
+    /// Whether a request from `remote` is within its rate.
+    pub(crate) fn may_ask(&self, remote: IpAddr, now: Instant) -> bool {
+        place_of(remote).is_none_or(|ip| {
+            let mut places = self.lock();
+            self.place(&mut places, ip, now).requests.take(self.requests, now)
+        })
+    }
+
     fn take_place(&self, ip: IpAddr, now: Instant) -> bool {
         let mut places = self.lock();
+        let place = self.place(&mut places, ip, now);
+        let taken = place.open < self.per_ip_max && place.arrivals.take(self.arrivals, now);
+        place.open += usize::from(taken);
+        taken
+    }
+
+    fn place<'a>(
+        &self,
+        places: &'a mut HashMap<IpAddr, Place>,
+        ip: IpAddr,
+        now: Instant,
+    ) -> &'a mut Place {
         if places.len() >= ADDRESSES_MAX && !places.contains_key(&ip) {
             places.retain(|_, place| place.open > 0);
         }
-        let burst = self.per_ip_rate * 2.0;
-        let place = places.entry(ip).or_insert(Place { open: 0, tokens: burst, filled: now });
-        let seconds = now.saturating_duration_since(place.filled).as_secs_f64();
-        place.tokens = (place.tokens + seconds * self.per_ip_rate).min(burst);
-        place.filled = now;
-        if place.open >= self.per_ip_max || place.tokens < 1.0 {
-            return false;
-        }
-        place.open += 1;
-        place.tokens -= 1.0;
-        true
+        places.entry(ip).or_insert_with(|| Place {
+            open: 0,
+            arrivals: Bucket::full(self.arrivals, now),
+            requests: Bucket::full(self.requests, now),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Place>> {
@@ -174,6 +227,20 @@ mod tests {
         assert_eq!(within(Duration::ZERO), 4);
         assert_eq!(within(Duration::from_secs(1)), 2);
         assert_eq!(within(Duration::from_secs(60)), 4);
+    }
+
+    #[test]
+    fn requests_from_elsewhere_come_at_a_bounded_rate_and_local_ones_at_any() {
+        let limits = HttpLimits { requests_per_ip_burst: 3.0, ..HttpLimits::default() };
+        let all = Connections::new(&HttpLimits { requests_per_ip_rate: 2.0, ..limits });
+        let start = Instant::now();
+        let asked = |ip: [u8; 4], seconds: u64| {
+            let at = start + Duration::from_secs(seconds);
+            (0..10).filter(|_| all.may_ask(IpAddr::from(ip), at)).count()
+        };
+        assert_eq!((asked([10, 0, 0, 1], 0), asked([10, 0, 0, 2], 0)), (3, 3));
+        assert_eq!((asked([10, 0, 0, 1], 1), asked([10, 0, 0, 1], 60)), (2, 3));
+        assert_eq!(asked([127, 0, 0, 1], 0), 10);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) enum Problem {
     Token = 620,
     Node = 621,
     BodyBroken = 622,
+    TooMany = 623,
 }
 
 impl Problem {
@@ -125,6 +126,11 @@ impl Problem {
                 "last-event-id is not the id of an event of this node's watch",
             ),
             Problem::Node => (S::BAD_REQUEST, "bad_node", "a node id is 64 hex digits"),
+            Problem::TooMany => (
+                S::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many requests from your address; wait for as long as the retry-after header says",
+            ),
         }
     }
 
@@ -280,6 +286,9 @@ impl IntoResponse for Refusal {
         match self.cause {
             Cause::Code(ErrorCode::Busy | ErrorCode::ClockOff | ErrorCode::Closing) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            Cause::Problem(Problem::TooMany) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Cause::Problem(Problem::Upgrade) => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

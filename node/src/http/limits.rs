@@ -18,6 +18,7 @@ pub(crate) const PAGE_BYTES_TARGET: usize = 1024 * 1024;
 pub(crate) const CHUNK_BYTES_TARGET: usize = 64 * 1024;
 /// Silence on a stream of events after which a comment is sent.
 pub(crate) const EVENTS_SILENCE: Duration = Duration::from_secs(15);
+
 /// What a test may set differently.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpLimits {
@@ -27,6 +28,10 @@ pub(crate) struct HttpLimits {
     pub(crate) connections_per_ip_max: usize,
     /// New connections per second of such an address; twice as many at once.
     pub(crate) connections_per_ip_rate: f64,
+    /// Requests per second of such an address, when it has used up its burst.
+    pub(crate) requests_per_ip_rate: f64,
+    /// Requests of such an address at once.
+    pub(crate) requests_per_ip_burst: f64,
     /// From the connection to its first byte.
     pub(crate) first_byte: Duration,
     /// From the first byte of a request to the end of its headers.
@@ -47,6 +52,8 @@ impl Default for HttpLimits {
             connections_max: 16 * 1024,
             connections_per_ip_max: 64,
             connections_per_ip_rate: 20.0,
+            requests_per_ip_rate: 100.0,
+            requests_per_ip_burst: 1_000.0,
             first_byte: Duration::from_secs(5),
             head: Duration::from_secs(5),
             body: Duration::from_secs(30),

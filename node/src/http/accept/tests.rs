@@ -279,6 +279,31 @@ async fn connections_over_the_limit_are_turned_away_until_there_is_room() {
     assert!(answer.ends_with("hello"));
 }
 
+#[tokio::test]
+async fn one_request_more_than_an_address_elsewhere_may_send_is_told_to_wait() {
+    let policy = Policy { open_clients: true, ..Policy::default() };
+    let limits = HttpLimits { requests_per_ip_rate: 0.0, requests_per_ip_burst: 3.0, ..patient() };
+    let port = Port::new(policy, limits);
+    let router = Router::new().route("/", get(|| async { "hello" }));
+    let ask = async |remote: &str| {
+        let ends = Ends { remote: remote.parse().unwrap(), local: "192.0.2.9:80".parse().unwrap() };
+        let request = Request::get("/").header("host", "192.0.2.9").body(Body::empty()).unwrap();
+        answer(router.clone(), &port, ends, request).await
+    };
+    for status in [200, 200, 200, 429, 429] {
+        assert_eq!(ask("192.0.2.1:1000").await.status(), status);
+    }
+    assert_eq!(ask("192.0.2.2:1000").await.status(), 200, "another address has its own");
+    for _ in 0..9 {
+        assert_eq!(ask("127.0.0.1:1000").await.status(), 200, "this machine is exempt");
+    }
+    let refused = ask("192.0.2.1:1000").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let body = axum::body::to_bytes(refused.into_body(), 1_000).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&body["error"], &body["code"]), (&"too_many_requests".into(), &623.into()));
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_client_that_is_gone_without_a_word_is_noticed_by_the_system() {

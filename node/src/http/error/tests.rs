@@ -43,7 +43,7 @@ fn busy_says_when_to_come_back() {
 }
 
 /// All problems, in the order of their numbers.
-const PROBLEMS: [Problem; 22] = [
+const PROBLEMS: [Problem; 23] = [
     Problem::Escape,
     Problem::NotUtf8,
     Problem::Json,
@@ -66,6 +66,7 @@ const PROBLEMS: [Problem; 22] = [
     Problem::Token,
     Problem::Node,
     Problem::BodyBroken,
+    Problem::TooMany,
 ];
 /// What a client can be told of core; the others are between nodes.
 const CODES: [ErrorCode; 22] = [
@@ -104,5 +105,5 @@ fn the_page_for_clients_has_every_refusal_as_it_is() {
         assert!(page.contains(&row), "{row}");
     }
     let numbers = PROBLEMS.map(|problem| problem as u16);
-    assert!(numbers.iter().copied().eq(601..=622), "{numbers:?}");
+    assert!(numbers.iter().copied().eq(601..=623), "{numbers:?}");
 }
