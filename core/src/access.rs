@@ -31,7 +31,9 @@ pub fn action(request: &Request) -> Action {
         Request::Data(DataRequest::Write(_)) => Action::Write,
         Request::Data(DataRequest::Watch { .. } | DataRequest::Unwatch { .. }) => Action::Read,
         Request::Mesh(MeshRequest::Status | MeshRequest::Ping(_)) => Action::Observe,
-        Request::Mesh(MeshRequest::AddPeer(_) | MeshRequest::Remove(_)) => Action::Administer,
+        Request::Mesh(
+            MeshRequest::AddPeer(_) | MeshRequest::RemovePeer(_) | MeshRequest::Remove(_),
+        ) => Action::Administer,
     }
 }
 

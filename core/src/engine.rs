@@ -139,7 +139,7 @@ pub struct EngineConfig {
     pub boot: u64,
     /// Seed for jitter, and for the store's id where the store is new.
     pub seed: u64,
-    /// Addresses to dial, for ever.
+    /// Addresses to dial, for ever, beside those that were added in earlier runs.
     pub peers: Vec<String>,
     /// Addresses at which this node can be dialled, for its record.
     pub addresses: Vec<String>,
@@ -224,12 +224,7 @@ impl Engine {
         let data_config = DataConfig { own, network, seed: config.seed, histories };
         let data = Data::open(&mut ctx, data_config);
         let mut mesh = Mesh::new(config.identity, network, config.boot, config.addresses);
-        for address in config.peers {
-            if let Err(error) = mesh.add_peer(address.clone(), now.time) {
-                let why = error.to_string();
-                ctx.notice(Notice::DialFailed { address, why, pause_ms: u64::MAX });
-            }
-        }
+        mesh.open_peers(&mut ctx, config.peers);
         let limits = config.limits;
         let mut engine = Engine { mesh, data, limits, clock, rng, stats, outgoing, facts };
         engine.settle(now, store, step);
@@ -300,7 +295,14 @@ impl Engine {
                 self.mesh.on_ping_request(&mut ctx, caller, node);
             }
             Request::Mesh(MeshRequest::AddPeer(address)) => {
-                answer(done(self.mesh.add_peer(address, now.time)));
+                let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+                let reply = done(self.mesh.add_peer(&mut ctx, address));
+                ctx.reply(caller.session, caller.request, reply);
+            }
+            Request::Mesh(MeshRequest::RemovePeer(address)) => {
+                let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+                let reply = done(self.mesh.remove_peer(&mut ctx, &address));
+                ctx.reply(caller.session, caller.request, reply);
             }
             Request::Mesh(MeshRequest::Remove(node)) => {
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);

@@ -112,8 +112,11 @@ pub enum MeshRequest {
     /// Sends a message to a node over the reliable channel and back. Answered with
     /// [`Reply::Pong`].
     Ping(NodeId),
-    /// Dials one more peer from now on. Answered with [`Reply::Done`].
+    /// Dials one more peer from now on, also after a restart. Answered with [`Reply::Done`].
     AddPeer(String),
+    /// Dials a peer no more; a link that stands stays. One that the settings name is dialled again
+    /// after a restart. Answered with [`Reply::Done`].
+    RemovePeer(String),
     /// Removes a node from the network. Answered with [`Reply::Done`].
     Remove(NodeId),
 }
@@ -242,6 +245,8 @@ pub struct PeerStatus {
     pub node: Option<NodeId>,
     /// Whether it is linked now.
     pub linked: bool,
+    /// Whether a client added it, so that it outlives a restart without being in the settings.
+    pub added: bool,
     /// Why the last attempt failed.
     pub error: Option<String>,
 }

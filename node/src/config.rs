@@ -28,8 +28,6 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) enum Origin {
     /// Nobody set it.
     Default,
-    /// Peers that an invite named when this node joined.
-    Joined,
     /// The config file.
     File(PathBuf),
     /// An environment variable.
@@ -42,7 +40,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => write!(f, "default"),
-            Origin::Joined => write!(f, "joined by invite"),
             Origin::File(path) => write!(f, "file {}", path.display()),
             Origin::Env(name) => write!(f, "environment {name}"),
             Origin::Flag(name) => write!(f, "flag --{name}"),
@@ -168,18 +165,6 @@ impl Config {
         }
         self.settings.insert(self::key(key.name).name, Setting { values, origin });
         Ok(())
-    }
-
-    /// Adds peers that an invite named, unless they are listed already.
-    pub(crate) fn add_joined(&mut self, peers: Vec<String>) {
-        let origin = Origin::Joined;
-        let setting = Setting { values: Vec::new(), origin };
-        let setting = self.settings.entry("peers").or_insert(setting);
-        for peer in peers {
-            if !setting.values.contains(&peer) {
-                setting.values.push(peer);
-            }
-        }
     }
 
     /// The value of a setting that is one text.

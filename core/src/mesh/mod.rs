@@ -2,9 +2,9 @@
 //!
 //! Promise: any connected graph works; a payload to one node takes the shortest way and arrives
 //! once and in order; a payload to all reaches everybody for about one copy each; a node that
-//! cannot be reached is known as such. Messages: `docs/protocol.md`. Keys: none, it is all learned
-//! anew. Repair: records are compared when a link comes up; spread and channels have their own.
-//! Limits: `NODES_MAX`, `NEIGHBORS_MAX`, `HOPS_MAX` and those of its parts.
+//! cannot be reached is known as such. Messages: `docs/protocol.md`. Keys: the peers that were
+//! added, the rest is learned anew. Repair: records are compared when a link comes up; spread and
+//! channels have their own. Limits: `NODES_MAX`, `NEIGHBORS_MAX`, `HOPS_MAX` and those of its parts.
 
 mod channel;
 #[cfg(test)]
@@ -125,9 +125,19 @@ impl Mesh {
         std::mem::take(&mut self.deliveries)
     }
 
+    /// Begins to dial the addresses of the settings, and those that were added before.
+    pub(crate) fn open_peers(&mut self, ctx: &mut Ctx, settings: Vec<String>) {
+        self.peers.open(ctx, settings);
+    }
+
     /// Dials one more address from now on.
-    pub(crate) fn add_peer(&mut self, address: String, now: Time) -> Result<(), ErrorCode> {
-        self.peers.add(address, now)
+    pub(crate) fn add_peer(&mut self, ctx: &mut Ctx, address: String) -> Result<(), ErrorCode> {
+        self.peers.add(ctx, address)
+    }
+
+    /// Dials an address no more.
+    pub(crate) fn remove_peer(&mut self, ctx: &mut Ctx, address: &str) -> Result<(), ErrorCode> {
+        self.peers.remove(ctx, address)
     }
 
     /// Whether this node dials anybody.

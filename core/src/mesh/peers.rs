@@ -1,4 +1,5 @@
-//! The addresses that this node dials, for ever, with capped and jittered pauses.
+//! The addresses that this node dials, for ever, with capped and jittered pauses: those of its
+//! settings, and those that clients have added, which are kept in the store.
 
 use crate::ctx::Ctx;
 use crate::engine::{Notice, Output};
@@ -6,7 +7,9 @@ use crate::error::ErrorCode;
 use crate::id::NodeId;
 use crate::limits::{ADDRESS_BYTES_MAX, PEERS_MAX};
 use crate::request::PeerStatus;
+use crate::store::space::META;
 use crate::time::Time;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// How long a link must hold before the pauses begin anew, in milliseconds.
@@ -14,8 +17,13 @@ const STEADY_MS: u64 = 60_000;
 /// How long an attempt may take before it counts as lost, in milliseconds.
 const ATTEMPT_MS_MAX: u64 = 60_000;
 
+/// Key prefix in [`META`] of the addresses that were added.
+const ADDED: u8 = b'p';
+
 #[derive(Debug)]
 struct Peer {
+    /// A client added it: it is kept.
+    added: bool,
     node: Option<NodeId>,
     pause_ms: u64,
     /// When it is dialled next; while an attempt is under way, when it counts as lost.
@@ -35,8 +43,41 @@ impl Peers {
         self.peers.is_empty()
     }
 
-    /// Adds an address, to be dialled at once.
-    pub(crate) fn add(&mut self, address: String, now: Time) -> Result<(), ErrorCode> {
+    /// Dials the addresses of the settings and those that were added in earlier runs.
+    pub(crate) fn open(&mut self, ctx: &mut Ctx, settings: Vec<String>) {
+        let mut added = Vec::new();
+        ctx.scan(META, &[ADDED], &mut |key, _| {
+            let address = key.strip_prefix(&[ADDED]);
+            added.extend(address.map(|address| String::from_utf8_lossy(address).into_owned()));
+            address.is_some()
+        });
+        let settings = settings.into_iter().map(|address| (address, false));
+        for (address, added) in settings.chain(added.into_iter().map(|address| (address, true))) {
+            if let Err(error) = self.dial(address.clone(), added, ctx.now.time) {
+                let why = error.to_string();
+                ctx.notice(Notice::DialFailed { address, why, pause_ms: u64::MAX });
+            }
+        }
+    }
+
+    /// Adds an address, to be dialled at once and after every start.
+    pub(crate) fn add(&mut self, ctx: &mut Ctx, address: String) -> Result<(), ErrorCode> {
+        self.dial(address.clone(), true, ctx.now.time)?;
+        ctx.batch.put(added_key(&address), Bytes::new());
+        Ok(())
+    }
+
+    /// Dials an address no more; a link that stands stays. One of the settings is dialled again
+    /// after the next start.
+    pub(crate) fn remove(&mut self, ctx: &mut Ctx, address: &str) -> Result<(), ErrorCode> {
+        let peer = self.peers.remove(address).ok_or(ErrorCode::NotFound)?;
+        if peer.added {
+            ctx.batch.delete(added_key(address));
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, address: String, added: bool, now: Time) -> Result<(), ErrorCode> {
         let known = ["http://", "ws://", "https://", "wss://"];
         let usable = known
             .iter()
@@ -47,8 +88,8 @@ impl Peers {
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&address) {
             return Err(ErrorCode::PeersMax);
         }
-        let peer = Peer { node: None, pause_ms: 0, due: now, linked_at: None, error: None };
-        self.peers.entry(address).or_insert(peer);
+        let peer = Peer { added, node: None, pause_ms: 0, due: now, linked_at: None, error: None };
+        self.peers.entry(address).or_insert(peer).added |= added;
         Ok(())
     }
 
@@ -105,10 +146,15 @@ impl Peers {
             address: address.clone(),
             node: peer.node,
             linked: peer.node.is_some_and(&linked),
+            added: peer.added,
             error: peer.error.clone(),
         };
         self.peers.iter().map(status).collect()
     }
+}
+
+fn added_key(address: &str) -> Bytes {
+    META.key(&[&[ADDED], address.as_bytes()].concat())
 }
 
 impl Peer {

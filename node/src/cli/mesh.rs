@@ -31,7 +31,8 @@ pub(crate) struct MeshArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   folkmoot peers
-  folkmoot peers add http://192.0.2.7:3655")]
+  folkmoot peers add http://192.0.2.7:3655
+  folkmoot peers remove http://192.0.2.7:3655")]
 pub(crate) struct PeersArgs {
     #[command(flatten)]
     pub(crate) settings: ClientSettings,
@@ -41,11 +42,20 @@ pub(crate) struct PeersArgs {
 
 #[derive(Debug, Subcommand)]
 enum PeersCommand {
-    /// Dial one more address from now on
+    /// Dial one more address from now on, also after a restart
     #[command(after_help = "Example:
   folkmoot peers add http://192.0.2.7:3655")]
     Add {
         /// http://host:port
+        address: String,
+    },
+    /// Dial an address no more
+    #[command(after_help = "Example:
+  folkmoot peers remove http://192.0.2.7:3655
+
+A link that stands stays. One that the settings name (--peer) is dialled again after a restart.")]
+    Remove {
+        /// As `folkmoot peers` shows it
         address: String,
     },
 }
@@ -124,17 +134,25 @@ pub(crate) fn mesh(config: &Config, out: Out) -> Result<(), Failure> {
 /// Runs `peers`.
 pub(crate) fn peers(config: &Config, args: &PeersArgs, out: Out) -> Result<(), Failure> {
     let client = Client::new(config);
-    if let Some(PeersCommand::Add { address }) = &args.command {
-        let body = json!({ "address": address }).to_string();
-        client.json(Method::POST, "/v1/mesh/peers", body.as_bytes())?;
-        return out.say(format!("dialling {address} from now on"), &json!({ "address": address }));
+    match &args.command {
+        Some(PeersCommand::Add { address }) => {
+            let body = json!({ "address": address }).to_string();
+            let added = client.json(Method::POST, "/v1/mesh/peers", body.as_bytes())?;
+            return out.say(format!("dialling {address} from now on"), &added);
+        }
+        Some(PeersCommand::Remove { address }) => {
+            let target = format!("/v1/mesh/peers?address={}", encode(address, false));
+            let removed = client.json(Method::DELETE, &target, &[])?;
+            return out.say(format!("{address} is not dialled any more"), &removed);
+        }
+        None => {}
     }
     let mesh = client.json(Method::GET, "/v1/mesh", &[])?;
     if out.json {
         return out.line(&mesh["peers"]);
     }
-    let peers = columns(&mesh["peers"], &["address", "linked", "node", "error"]);
-    out.line(table(&["ADDRESS", "LINKED", "NODE", "LAST ERROR"], &peers))
+    let peers = columns(&mesh["peers"], &["address", "added", "linked", "node", "error"]);
+    out.line(table(&["ADDRESS", "ADDED", "LINKED", "NODE", "LAST ERROR"], &peers))
 }
 
 /// Runs `ping`.

@@ -10,7 +10,6 @@ mod export;
 mod failure;
 mod import;
 mod invite;
-mod joined;
 mod mesh;
 mod out;
 mod scratch;

@@ -3,15 +3,18 @@
 use super::NodeSettings;
 use super::banner::Banner;
 use super::failure::{Exit, Failure};
-use super::joined;
 use super::out::Out;
 use crate::config::Config;
 use clap::Args;
-use folkmoot::network::Invite;
-use folkmoot::{Builder, Durability, Error, Node};
+use folkmoot::network::{Invite, Network};
+use folkmoot::{Builder, Durability, Error, Node, Principal};
 use folkmoot_core::limits::Limits;
+use folkmoot_core::request::{MeshRequest, Reply, Request};
 use serde_json::json;
+use std::fs::DirBuilder;
 use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Arguments of `serve`.
@@ -46,21 +49,40 @@ pub(crate) struct JoinArgs {
 /// Runs `serve`.
 pub(crate) fn serve(config: Config, out: Out) -> Result<(), Failure> {
     start_log(&config);
-    block_on(run(config, out))
+    block_on(run(config, &[], out))
 }
 
 /// Runs `join`.
 pub(crate) fn join(config: Config, args: &JoinArgs, out: Out) -> Result<(), Failure> {
     start_log(&config);
-    joined::join(&config.data_dir()?, &args.invite)?;
-    block_on(run(config, out))
+    enter(&config.data_dir()?, &args.invite)?;
+    block_on(run(config, &args.invite.addresses, out))
 }
 
-async fn run(mut config: Config, out: Out) -> Result<(), Failure> {
+/// Makes a data directory belong to the network of an invite.
+fn enter(dir: &Path, invite: &Invite) -> Result<(), Failure> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        Failure::new(Exit::InUse, format!("cannot use {}", dir.display()))
+            .why(error)
+            .hint("choose another directory with --data-dir")
+    })?;
+    Network::join(dir, invite).map_err(|error| Failure::new(Exit::Config, error))?;
+    Ok(())
+}
+
+/// Runs a node that dials `added` too, from now on.
+async fn run(config: Config, added: &[String], out: Out) -> Result<(), Failure> {
     // Before anything is printed: a signal that comes early must not be lost.
     let ended = end_signal()?;
-    config.add_joined(joined::peers(&config.data_dir()?)?);
     let node = builder(&config)?.start().await.map_err(failure)?;
+    for address in added {
+        let add = Request::Mesh(MeshRequest::AddPeer(address.clone()));
+        if let Reply::Failed(code, _) = node.ask(Principal::Owner, add).await {
+            node.close().await;
+            return Err(Failure::new(Exit::Refused, format!("cannot dial {address}: {code}"))
+                .hint("`folkmoot serve` runs the node; `folkmoot peers` lists whom it dials"));
+        }
+    }
     let url = node.url();
     if out.json {
         out.line(json!({ "event": "ready", "url": url, "node": node.id().to_string() }))?;

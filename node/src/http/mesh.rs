@@ -4,6 +4,7 @@ use super::Shared;
 use super::data::json_response;
 use super::error::{Problem, Refusal};
 use super::limits::SMALL_BODY_BYTES_MAX;
+use super::uri::Query;
 use super::{Doors, body, rest_of};
 use crate::json;
 use axum::extract::{Request, State};
@@ -87,6 +88,7 @@ fn peer_to_json(peer: &PeerStatus) -> Value {
         "address": peer.address,
         "node": peer.node.map(|id| id.to_string()),
         "linked": peer.linked,
+        "added": peer.added,
         "error": peer.error,
     })
 }
@@ -106,6 +108,18 @@ pub(super) async fn add_peer(State(doors): Shared, request: Request) -> Result<R
         .map_err(|_| Problem::Json.because("send {\"address\": \"http://host:port\"}"))?;
     ask(&doors, MeshRequest::AddPeer(peer.address.clone())).await?;
     Ok(json_response(json!({ "address": peer.address }).to_string().into()))
+}
+
+pub(super) async fn remove_peer(
+    State(doors): Shared,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let mut query = Query::parse(request.uri().query())?;
+    let address = query.take("address");
+    query.end()?;
+    let address = address.ok_or_else(|| Problem::Query.because("name it: ?address=URL"))?;
+    ask(&doors, MeshRequest::RemovePeer(address.clone().into())).await?;
+    Ok(json_response(json!({ "removed": address }).to_string().into()))
 }
 
 pub(super) async fn ping(State(doors): Shared, request: Request) -> Result<Response, Refusal> {

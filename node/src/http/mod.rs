@@ -126,7 +126,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/v1/history/{*path}",      get(history::get)),
         ("/v1/status",               get(mesh::status)),
         ("/v1/mesh",                 get(mesh::get)),
-        ("/v1/mesh/peers",           post(mesh::add_peer)),
+        ("/v1/mesh/peers",           post(mesh::add_peer).delete(mesh::remove_peer)),
         ("/v1/mesh/ping/{node}",     post(mesh::ping)),
         ("/v1/mesh/members/{node}",  delete(mesh::remove_member)),
 

@@ -55,7 +55,7 @@ fn a_member_that_is_removed_is_shut_out() {
 }
 
 #[test]
-fn peers_can_be_added_while_the_node_runs() {
+fn peers_can_be_added_and_removed_while_the_node_runs_and_that_outlives_it() {
     let (_a, dir_a) = crate::support::directory();
     let (_b, dir_b) = crate::support::directory();
     let a = crate::support::start(&dir_a, &["--secret", "the secret of this test"]);
@@ -67,6 +67,16 @@ fn peers_can_be_added_while_the_node_runs() {
     let (_, peers, _) = run(&["peers", "--url", &a.url]);
     assert!(peers.contains(&b.url), "{peers}");
     assert_eq!(run(&["peers", "add", "nonsense", "--url", &a.url]).0, 5);
+    assert!(a.signal("TERM").0.success());
+    let a = crate::support::start(&dir_a, &[]);
+    a.put("x", "2");
+    b.wait_for("x", Some("2"));
+    assert_eq!(run(&["peers", "remove", &b.url, "--url", &a.url]).0, 0);
+    assert_eq!(run(&["peers", "remove", &b.url, "--url", &a.url]).0, 3);
+    assert!(a.signal("TERM").0.success());
+    let a = crate::support::start(&dir_a, &[]);
+    let (_, peers, _) = run(&["peers", "--json", "--url", &a.url]);
+    assert_eq!(peers.trim(), "[]");
 }
 
 #[test]
