@@ -22,6 +22,7 @@ mod hostile;
 #[cfg(test)]
 mod joins;
 mod message;
+mod page;
 pub mod read;
 mod sync;
 #[cfg(test)]

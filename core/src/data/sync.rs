@@ -6,19 +6,17 @@
 //! pulled, or, where the log does not help, everything (this node has next to nothing) or what a
 //! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
 
+use super::Data;
 use super::apply::Source;
-use super::message::{Entries, From, Message, Page, Summary};
-use super::{Data, Entry, EntryKey, read};
+use super::message::{From, Message, Page, Summary};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
-use crate::limits::{PAGE_BYTES_MAX, SLICE_ENTRIES_MAX};
 use crate::service::NeighborChange;
-use crate::store::Store;
-use crate::store::space::{ENTRIES, META};
+use crate::store::space::META;
 use crate::time::Time;
 use crate::wire::codec::Reader;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How long an answer is waited for before a pull is given up, in milliseconds.
 pub(super) const ANSWER_MS_MAX: u64 = 10_000;
@@ -89,7 +87,7 @@ pub(super) struct Sync {
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
     pull: Option<Pull>,
     /// What neighbors asked for in this step; each is answered with one page, at its end.
-    asked: BTreeMap<NodeId, From>,
+    pub(super) asked: BTreeMap<NodeId, From>,
     pub(super) jobs: Vec<super::compare::Job>,
 }
 
@@ -364,91 +362,6 @@ impl Data {
         for node in nodes {
             self.send_summary(ctx, node, true);
         }
-    }
-
-    /// Answers the pulls of this step, and those that waited for room on their link.
-    pub(super) fn answer_pulls(&mut self, ctx: &mut Ctx) {
-        for (node, position) in std::mem::take(&mut self.sync.asked) {
-            if self.sync.takes_more(node) {
-                self.answer_pull(ctx, node, position);
-            } else {
-                self.sync.asked.insert(node, position);
-            }
-        }
-    }
-
-    /// Answers a pull with one page.
-    fn answer_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
-        let page = match position {
-            From::Number(number) => self.page_of_changes(ctx, number),
-            From::Key(key) => Some(self.page_of_all(ctx, &key)),
-        };
-        let Some((page, marked)) = page else {
-            return self.tell(ctx, Dest::Neighbor(from), &Message::Pruned);
-        };
-        ctx.stats.caught_up += page.entries.len() as u64;
-        let dest = if marked { Dest::NeighborMarked(from) } else { Dest::Neighbor(from) };
-        self.tell(ctx, dest, &Message::Page(page));
-    }
-
-    /// The entries that changed after `number`; with marks if the page is the last.
-    fn page_of_changes(&mut self, ctx: &mut Ctx, number: u64) -> Option<(Page, bool)> {
-        if number > self.number {
-            return None; // not a number of this store
-        }
-        let (mut bytes, mut reached) = (0, self.number);
-        let mut keys: BTreeSet<EntryKey> = BTreeSet::new();
-        let mut entries = Entries::new();
-        let mut error = None;
-        let store = ctx.view();
-        let listed = read::changes_after(&store, number, &mut |at, key| {
-            if bytes >= PAGE_BYTES_MAX || keys.len() >= SLICE_ENTRIES_MAX {
-                reached = at - 1;
-                return false;
-            }
-            if keys.insert(key.clone()) {
-                match store.get(&ENTRIES.key(key.as_bytes())) {
-                    Ok(Some(value)) => {
-                        bytes += key.as_bytes().len() + value.len();
-                        entries.extend(Some(key).zip(Entry::from_bytes(value).ok()));
-                    }
-                    Ok(None) => {} // collected since
-                    Err(damaged) => error = Some(damaged),
-                }
-            }
-            error.is_none()
-        });
-        if let Some(error) = listed.as_ref().err().cloned().or(error) {
-            ctx.halt(error);
-            return None;
-        }
-        listed.ok().flatten()?;
-        let done = reached == self.number;
-        let (of, next) = (From::Number(number), From::Number(reached));
-        Some((Page { of, number: reached, next, done, entries }, done))
-    }
-
-    /// The entries behind `key`; with marks if the page is the first.
-    fn page_of_all(&mut self, ctx: &mut Ctx, key: &Bytes) -> (Page, bool) {
-        let mut bytes = 0;
-        let mut entries = Entries::new();
-        let mut last = None;
-        let from = if key.is_empty() { Vec::new() } else { [&key[..], &[0]].concat() };
-        let mut more = false;
-        ctx.scan(ENTRIES, &from, &mut |key, value| {
-            if bytes >= PAGE_BYTES_MAX {
-                more = true;
-                return false;
-            }
-            bytes += key.len() + value.len();
-            let found = EntryKey::parse(Bytes::copy_from_slice(key));
-            last = found.clone();
-            entries.extend(found.zip(Entry::from_bytes(Bytes::copy_from_slice(value)).ok()));
-            true
-        });
-        let next = last.map_or_else(Bytes::new, |key| key.as_bytes().clone());
-        let (of, next) = (From::Key(key.clone()), From::Key(next));
-        (Page { of, number: self.number, next, done: !more, entries }, key.is_empty())
     }
 
     fn save_reached(&mut self, ctx: &mut Ctx, node: NodeId) {

@@ -7,6 +7,7 @@
 //! channels have their own. Limits: `NODES_MAX`, `NEIGHBORS_MAX`, `HOPS_MAX` and those of its parts.
 
 mod channel;
+mod clocks;
 #[cfg(test)]
 mod decodes;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::wire::envelope::{Spread, Tag, Unicast};
 use crate::wire::frame::Kind;
 use bytes::{Bytes, BytesMut};
 use channel::{Channels, ToSend};
+use clocks::offset_ms;
 use link::{Link, prefer_new};
 use members::Members;
 use peers::Peers;
@@ -45,8 +47,6 @@ use std::collections::BTreeMap;
 
 /// The shortest time between two records of this node, in milliseconds.
 const RECORD_PAUSE_MS: u64 = 100;
-/// Clocks that differ by less agree, in milliseconds.
-const CLOCKS_AGREE_MS: u64 = 30_000;
 
 /// What the mesh has for a service.
 #[derive(Debug)]
@@ -433,21 +433,6 @@ impl Mesh {
         }
     }
 
-    /// A jump of the wall clock against the monotonic one moves all offsets.
-    fn on_wall_clock(&mut self, ctx: &Ctx) {
-        let now = (ctx.now.time, ctx.now.wall_ms);
-        let Some((time, wall_ms)) = self.wall_at.replace(now) else { return };
-        let expected = wall_ms.saturating_add(now.0 - time);
-        let jump = offset_ms(expected, now.1);
-        if jump.unsigned_abs() > 1_000 {
-            for link in self.links.values_mut() {
-                link.offset_ms = link.offset_ms.saturating_add(jump);
-                link.pinged = None;
-                link.at_once.push(Kind::Ping, &[&now.0.0.to_be_bytes()]);
-            }
-        }
-    }
-
     fn make_record(&mut self, ctx: &mut Ctx) {
         self.record_due = None;
         self.record_at = ctx.now.time;
@@ -469,12 +454,6 @@ impl Mesh {
         for link in self.links.values_mut().filter(|link| Some(link.id) != from) {
             link.at_once.push(Kind::Record, &[bytes]);
         }
-    }
-
-    /// Whether enough neighbors agree that this node's clock is off.
-    pub(crate) fn is_clock_off(&self, limits: &Limits) -> bool {
-        let off = |ms: i64| ms.unsigned_abs() > limits.clock_off_ms_max;
-        self.judged_offset_ms().is_some_and(off)
     }
 
     fn update_routes(&mut self, now: Time) {
@@ -512,14 +491,4 @@ impl Mesh {
         .flatten()
         .min()
     }
-}
-
-/// How far `theirs` is ahead of `own`, in milliseconds.
-fn offset_ms(theirs: u64, own: u64) -> i64 {
-    let ahead = i64::try_from(theirs.abs_diff(own)).unwrap_or(i64::MAX);
-    if theirs >= own { ahead } else { -ahead }
-}
-
-fn agrees(offset_ms: i64) -> bool {
-    offset_ms.unsigned_abs() <= CLOCKS_AGREE_MS
 }

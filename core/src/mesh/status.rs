@@ -1,10 +1,7 @@
 //! The mesh as it is shown.
 
-use super::{Mesh, agrees};
+use super::Mesh;
 use crate::request::{LinkStatus, MeshStatus, NodeStatus};
-
-/// Neighbors whose clocks must be known before this node's own is judged by them.
-const CLOCKS_MIN: usize = 3;
 
 impl Mesh {
     /// Fills in what the mesh knows.
@@ -51,22 +48,5 @@ impl Mesh {
         status.links = self.links.values().map(link).collect();
         status.peers = self.peers.status(|node| self.neighbors.contains_key(&node));
         status.clock_offset_ms = self.clock_offset_ms().unwrap_or(0);
-    }
-
-    /// Median offset of the neighbors' clocks to this node's, in milliseconds.
-    pub(crate) fn clock_offset_ms(&self) -> Option<i64> {
-        let mut offsets: Vec<i64> = self.links.values().map(|link| link.offset_ms).collect();
-        offsets.sort_unstable();
-        offsets.get(offsets.len() / 2).copied()
-    }
-
-    /// The median offset, once enough neighbors are there to judge by.
-    pub(crate) fn judged_offset_ms(&self) -> Option<i64> {
-        self.clock_offset_ms().filter(|_| self.links.len() >= CLOCKS_MIN)
-    }
-
-    /// Whether the neighbors' clocks, by their median, agree with this node's.
-    pub(crate) fn clocks_agree(&self) -> bool {
-        self.clock_offset_ms().is_some_and(agrees)
     }
 }
