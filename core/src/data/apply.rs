@@ -114,8 +114,7 @@ impl Data {
         }
         let mut strategy = Strategy::Last;
         if old.is_first() {
-            let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
-            strategy = stored.and_then(Result::ok).map_or(strategy, |entry| entry.strategy);
+            strategy = Data::entry(ctx, key).map_or(strategy, |entry| entry.strategy);
         }
         rank(entry) > Rank::new(old_version, strategy, old.check, old.flags)
     }
@@ -166,8 +165,7 @@ impl Data {
         if old.is_tombstone() {
             self.graveyard.remove(&(old.stamp.ms(), key.clone()));
         } else if old.flags & Slot::EXPIRES != 0 {
-            let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
-            if let Some(Ok(entry)) = stored
+            if let Some(entry) = Data::entry(ctx, key)
                 && let Some((end, since)) = entry.expires_ms.zip(entry.buried_since_ms())
             {
                 self.graveyard.remove(&(since, key.clone()));
@@ -257,13 +255,9 @@ impl Data {
             return;
         }
         let mut future = Vec::new();
-        ctx.scan(ENTRIES, &[], &mut |key, value| {
-            let entry = Entry::from_bytes(Bytes::copy_from_slice(value));
-            if let Ok(entry) = entry.as_ref()
-                && is_future(entry.version.stamp)
-            {
-                future
-                    .extend(EntryKey::parse(Bytes::copy_from_slice(key)).zip(Some(entry.clone())));
+        Data::scan_entries(ctx, &[], &mut |key, entry, _| {
+            if is_future(entry.version.stamp) {
+                future.push((key, entry));
             }
             true
         });

@@ -17,9 +17,7 @@ use crate::ctx::{Ctx, Dest};
 use crate::id::NodeId;
 use crate::limits::NODES_MAX;
 use crate::replica::Version;
-use crate::store::space::ENTRIES;
 use crate::time::Time;
-use bytes::Bytes;
 use std::collections::BTreeSet;
 
 /// How often dead entries are looked at, in milliseconds.
@@ -113,7 +111,7 @@ impl Data {
         }
         let mut dead = Entries::new();
         for (_, key) in keys {
-            if let Some(Ok(entry)) = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes) {
+            if let Some(entry) = Data::entry(ctx, &key) {
                 dead.push((key, Entry { value: None, ..entry }));
             }
         }
@@ -152,8 +150,7 @@ impl Data {
         if self.index.get(self.index.hash(key.as_bytes())).is_none() {
             return !self.covered(ctx, key, dead.version).is_empty();
         }
-        let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
-        let Some(Ok(own)) = stored else { return true };
+        let Some(own) = Data::entry(ctx, key) else { return true };
         if own.version == dead.version {
             return own.is_live(ctx.now.wall_ms); // its clock or this one is wrong
         }
@@ -191,8 +188,7 @@ impl Data {
     /// Forgets entries that all members have agreed to forget.
     pub(super) fn forget_dead(&mut self, ctx: &mut Ctx, dead: Entries) {
         for (key, dead) in dead {
-            let stored = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes);
-            let Some(Ok(own)) = stored else { continue };
+            let Some(own) = Data::entry(ctx, &key) else { continue };
             if own.version != dead.version || own.is_live(ctx.now.wall_ms) {
                 continue; // something newer came meanwhile
             }
@@ -211,11 +207,10 @@ impl Data {
             return covered;
         }
         let fields = [&key.as_bytes()[..], &[0]].concat();
-        ctx.scan(ENTRIES, &fields, &mut |found, value| {
-            let is_field = found.starts_with(&fields);
-            let entry = Entry::from_bytes(Bytes::copy_from_slice(value));
-            if is_field && entry.is_ok_and(|entry| entry.version < version) {
-                covered.extend(EntryKey::parse(Bytes::copy_from_slice(found)));
+        Data::scan_entries(ctx, &fields, &mut |found, entry, _| {
+            let is_field = found.as_bytes().starts_with(&fields);
+            if is_field && entry.version < version {
+                covered.push(found);
             }
             is_field
         });

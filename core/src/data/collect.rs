@@ -3,10 +3,10 @@
 //!
 //! Expiry is no new write: the instant is in the entry and all nodes see it alike.
 
-use super::{Data, Entry, EntryKey, FLOOR};
+use super::{Data, EntryKey, FLOOR};
 use crate::ctx::Ctx;
 use crate::limits::SLICE_ENTRIES_MAX;
-use crate::store::space::{ENTRIES, LOG, META};
+use crate::store::space::{LOG, META};
 
 /// How long after an expiry is noticed at the latest, in milliseconds: the wall clock may jump.
 const EXPIRY_CHECK_MS: u64 = 1_000;
@@ -32,7 +32,7 @@ impl Data {
             let ended = |(end, _): &&(u64, EntryKey)| *end <= ctx.now.wall_ms;
             let Some((_, key)) = self.expiring.first().filter(ended).cloned() else { break };
             self.expiring.pop_first();
-            if let Some(Ok(entry)) = ctx.get(ENTRIES, key.as_bytes()).map(Entry::from_bytes) {
+            if let Some(entry) = Data::entry(ctx, &key) {
                 self.emit(&key, &entry, true);
                 self.graveyard.extend(entry.buried_since_ms().map(|since| (since, key)));
             }

@@ -8,14 +8,13 @@
 use super::apply::Source;
 use super::message::{Entries, Message, Outline};
 use super::sync::ANSWER_MS_MAX;
-use super::{Data, Entry, EntryKey};
+use super::{Data, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
 use crate::limits::{PAGE_BYTES_MAX, SLICE_ENTRIES_MAX};
 use crate::replica::index::Slot;
 use crate::store::space::ENTRIES;
 use crate::time::Time;
-use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups that are looked into at once; the others wait for the next round.
@@ -198,7 +197,7 @@ impl Data {
         let Some(mut job) = next.map(|at| self.sync.jobs.remove(at)) else { return };
         let (mut seen, mut bytes) = (0, 0);
         let mut entries = Entries::new();
-        let mut ended = true;
+        let (mut ended, mut damaged) = (true, None);
         let (index, wanted, cursor) = (&self.index, &mut job.wanted, &mut job.cursor);
         let from = cursor.clone();
         ctx.scan(ENTRIES, &from, &mut |key, value| {
@@ -214,11 +213,16 @@ impl Data {
             let hash = index.hash(key);
             if wanted.remove(&(hash.bucket, hash.id)) {
                 bytes += key.len() + value.len();
-                let entry = Entry::from_bytes(Bytes::copy_from_slice(value)).ok();
-                entries.extend(EntryKey::parse(Bytes::copy_from_slice(key)).zip(entry));
+                match read::decode_pair(key, value) {
+                    Ok(pair) => entries.push(pair),
+                    Err(error) => damaged = Some(error),
+                }
             }
-            true
+            damaged.is_none()
         });
+        if let Some(error) = damaged {
+            return ctx.halt(error);
+        }
         ctx.stats.caught_up += entries.len() as u64;
         if ended || !entries.is_empty() {
             let found = Message::Found { done: ended, entries };

@@ -5,20 +5,22 @@
 //! a test speaks.
 
 mod answers;
+mod damage;
 mod fuzz;
 mod lies;
+mod notices;
 
 use super::message::{Entries, Message, encode_entries};
 use super::{Entry, EntryKey, Strategy, read};
 use crate::access::Principal;
 use crate::ctx::Marks;
-use crate::engine::{Engine, EngineConfig, Input, Output, Step};
+use crate::engine::{Engine, EngineConfig, Input, Notice, Output, Step};
 use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId};
 use crate::identity::{Identity, Signature};
 use crate::limits::Limits;
 use crate::replica::Version;
 use crate::request::*;
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, StoreError};
 use crate::time::{Now, Stamp, Time};
 use crate::wire::codec::put_varint;
 use crate::wire::envelope::{Spread, Tag};
@@ -65,6 +67,10 @@ pub(super) struct Victim {
     said_bytes: usize,
     closed: Vec<(LinkId, &'static str)>,
     replies: Vec<Reply>,
+    notices: Vec<Notice>,
+    /// Why it stopped; only a test that damages its store may take this.
+    halted: Option<StoreError>,
+    may_halt: bool,
 }
 
 impl Victim {
@@ -88,6 +94,9 @@ impl Victim {
             said_bytes: 0,
             closed: Vec::new(),
             replies: Vec::new(),
+            notices: Vec::new(),
+            halted: None,
+            may_halt: false,
         }
     }
 
@@ -119,8 +128,12 @@ impl Victim {
                     self.closed.push((link, why));
                 }
                 Output::Reply(_, _, reply) => self.replies.push(reply),
-                Output::Halt(error) => panic!("{error}"),
-                Output::Event(..) | Output::Dial(_) | Output::Notice(_) => {}
+                Output::Halt(error) => {
+                    assert!(self.may_halt, "{error}");
+                    self.halted = Some(error);
+                }
+                Output::Notice(notice) => self.notices.push(notice),
+                Output::Event(..) | Output::Dial(_) => {}
             }
         }
     }
@@ -146,10 +159,14 @@ impl Victim {
 
     /// A link to node `n`, which has told its record.
     pub(super) fn link(&mut self, n: u8) -> LinkId {
+        self.link_at(n, self.now.wall_ms)
+    }
+
+    /// The same, and this is what its clock shows.
+    fn link_at(&mut self, n: u8, wall_ms: u64) -> LinkId {
         self.next += 1;
         let (link, node) = (LinkId(self.next), NodeId([n; 32]));
         self.peers.insert(link, (node, Unpacker::default()));
-        let wall_ms = self.now.wall_ms;
         self.input(Input::LinkUp { link, node, boot: 1, wall_ms, dialled: None });
         self.say(link, Kind::Record, &record(node, 1, self.next, &[VICTIM]));
         link

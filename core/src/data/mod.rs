@@ -180,6 +180,33 @@ impl Data {
         }
     }
 
+    /// The entry at a key. Damage stops the node; until then nothing is there.
+    fn entry(ctx: &mut Ctx, key: &EntryKey) -> Option<Entry> {
+        let stored = ctx.get(ENTRIES, key.as_bytes())?;
+        let entry = read::decode(key.as_bytes(), stored);
+        entry.map_err(|error| ctx.halt(error)).ok()
+    }
+
+    /// Visits the entries from the key `from` on, with their bytes on disk. Damage ends the visit,
+    /// stops the node, and is answered with `false`.
+    fn scan_entries(
+        ctx: &mut Ctx,
+        from: &[u8],
+        visit: &mut dyn FnMut(EntryKey, Entry, usize) -> bool,
+    ) -> bool {
+        let mut damaged = None;
+        ctx.scan(ENTRIES, from, &mut |key, value| match read::decode_pair(key, value) {
+            Ok((found, entry)) => visit(found, entry, key.len() + value.len()),
+            Err(error) => {
+                damaged = Some(error);
+                false
+            }
+        });
+        let whole = damaged.is_none();
+        damaged.into_iter().for_each(|error| ctx.halt(error));
+        whole
+    }
+
     /// Tells the status what data knows.
     pub(crate) fn fill_status(&self, status: &mut MeshStatus) {
         status.number = self.number;

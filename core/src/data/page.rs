@@ -1,7 +1,7 @@
 //! What a neighbor that catches up is sent: one page at a time of what changed, or of everything.
 
 use super::message::{Entries, From, Message, Page};
-use super::{Data, Entry, EntryKey, read};
+use super::{Data, EntryKey, read};
 use crate::ctx::{Ctx, Dest};
 use crate::id::NodeId;
 use crate::limits::{PAGE_BYTES_MAX, SLICE_ENTRIES_MAX};
@@ -26,7 +26,10 @@ impl Data {
     fn answer_pull(&mut self, ctx: &mut Ctx, from: NodeId, position: From) {
         let page = match position {
             From::Number(number) => self.page_of_changes(ctx, number),
-            From::Key(key) => Some(self.page_of_all(ctx, &key)),
+            From::Key(key) => match self.page_of_all(ctx, &key) {
+                Some(page) => Some(page),
+                None => return,
+            },
         };
         let Some((page, marked)) = page else {
             return self.tell(ctx, Dest::Neighbor(from), &Message::Pruned);
@@ -55,7 +58,10 @@ impl Data {
                 match store.get(&ENTRIES.key(key.as_bytes())) {
                     Ok(Some(value)) => {
                         bytes += key.as_bytes().len() + value.len();
-                        entries.extend(Some(key).zip(Entry::from_bytes(value).ok()));
+                        match read::decode(key.as_bytes(), value) {
+                            Ok(entry) => entries.push((key, entry)),
+                            Err(damaged) => error = Some(damaged),
+                        }
                     }
                     Ok(None) => {} // collected since
                     Err(damaged) => error = Some(damaged),
@@ -73,26 +79,29 @@ impl Data {
         Some((Page { of, number: reached, next, done, entries }, done))
     }
 
-    /// The entries behind `key`; with marks if the page is the first.
-    fn page_of_all(&mut self, ctx: &mut Ctx, key: &Bytes) -> (Page, bool) {
+    /// The entries behind `key`; with marks if the page is the first. `None`: the store is damaged.
+    fn page_of_all(&mut self, ctx: &mut Ctx, key: &Bytes) -> Option<(Page, bool)> {
         let mut bytes = 0;
         let mut entries = Entries::new();
         let mut last = None;
         let from = if key.is_empty() { Vec::new() } else { [&key[..], &[0]].concat() };
         let mut more = false;
-        ctx.scan(ENTRIES, &from, &mut |key, value| {
+        let whole = Data::scan_entries(ctx, &from, &mut |key, entry, size| {
             if bytes >= PAGE_BYTES_MAX {
                 more = true;
                 return false;
             }
-            bytes += key.len() + value.len();
-            let found = EntryKey::parse(Bytes::copy_from_slice(key));
-            last = found.clone();
-            entries.extend(found.zip(Entry::from_bytes(Bytes::copy_from_slice(value)).ok()));
+            bytes += size;
+            last = Some(key.clone());
+            entries.push((key, entry));
             true
         });
+        if !whole {
+            return None;
+        }
         let next = last.map_or_else(Bytes::new, |key| key.as_bytes().clone());
         let (of, next) = (From::Key(key.clone()), From::Key(next));
-        (Page { of, number: self.number, next, done: !more, entries }, key.is_empty())
+        let page = Page { of, number: self.number, next, done: !more, entries };
+        Some((page, key.is_empty()))
     }
 }

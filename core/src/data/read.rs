@@ -171,9 +171,19 @@ impl Group {
     }
 }
 
-fn decode(key: &[u8], value: Bytes) -> Result<Entry, StoreError> {
-    let damaged = |_| StoreError(format!("entry {} does not decode", key.escape_ascii()));
-    Entry::from_bytes(value).map_err(damaged)
+/// The entry that is stored at a key.
+pub(super) fn decode(key: &[u8], value: Bytes) -> Result<Entry, StoreError> {
+    Entry::from_bytes(value).map_err(|_| damaged(key))
+}
+
+/// A pair of the space of entries, without the space's byte.
+pub(super) fn decode_pair(key: &[u8], value: &[u8]) -> Result<(EntryKey, Entry), StoreError> {
+    let parsed = EntryKey::parse(Bytes::copy_from_slice(key)).ok_or_else(|| damaged(key))?;
+    Ok((parsed, decode(key, Bytes::copy_from_slice(value))?))
+}
+
+fn damaged(key: &[u8]) -> StoreError {
+    StoreError(format!("entry {} does not decode", key.escape_ascii()))
 }
 
 /// Older versions of `path` kept on this node, newest first, without the current one.

@@ -134,10 +134,13 @@ impl Data {
         for key in kept.into_iter().take(excess) {
             ctx.batch.delete(HISTORY.key(&key));
         }
-        if *keep > 0
-            && let Ok(entry) = Entry::from_bytes(old.clone())
-        {
-            ctx.batch.put(HISTORY.key(&history_key(key, entry.version.stamp)), old);
+        if *keep > 0 {
+            match read::decode(key.as_bytes(), old.clone()) {
+                Ok(entry) => {
+                    ctx.batch.put(HISTORY.key(&history_key(key, entry.version.stamp)), old);
+                }
+                Err(error) => ctx.halt(error),
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Mesh;
 use crate::ctx::Ctx;
+use crate::engine::Notice;
 use crate::limits::Limits;
 use crate::wire::frame::Kind;
 
@@ -23,6 +24,15 @@ impl Mesh {
                 link.pinged = None;
                 link.at_once.push(Kind::Ping, &[&now.0.0.to_be_bytes()]);
             }
+        }
+    }
+
+    /// Tells the operator when the neighbors begin to agree that this node's clock is off.
+    pub(super) fn judge_clock(&mut self, ctx: &mut Ctx) {
+        let is_off = self.is_clock_off(ctx.limits);
+        let was_off = std::mem::replace(&mut self.was_clock_off, is_off);
+        if let Some(ms) = self.judged_offset_ms().filter(|_| is_off && !was_off) {
+            ctx.notice(Notice::ClockOff(ms));
         }
     }
 

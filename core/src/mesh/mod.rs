@@ -83,6 +83,8 @@ pub(crate) struct Mesh {
     record_due: Option<Time>,
     graph_changed: bool,
     wall_at: Option<(Time, u64)>,
+    /// Whether the operator was told that this node's clock is off.
+    was_clock_off: bool,
     deliveries: Vec<Delivery>,
 }
 
@@ -112,6 +114,7 @@ impl Mesh {
             record_due: Some(Time(0)),
             graph_changed: true,
             wall_at: None,
+            was_clock_off: false,
             deliveries: Vec::new(),
         }
     }
@@ -372,6 +375,7 @@ impl Mesh {
     pub(crate) fn on_tick(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
         self.on_wall_clock(ctx);
+        self.judge_clock(ctx);
         if self.record_due.is_some_and(|due| due <= now) {
             self.make_record(ctx);
         }
