@@ -49,6 +49,11 @@ impl Stamp {
         Stamp(wall_ms.min(WALL_MAX) << 16)
     }
 
+    /// The last stamp of a millisecond.
+    pub(crate) fn end_of_ms(wall_ms: u64) -> Stamp {
+        Stamp(Stamp::from_ms(wall_ms).0 | 0xffff)
+    }
+
     /// Its Unix milliseconds.
     pub fn ms(self) -> u64 {
         self.0 >> 16
@@ -121,11 +126,6 @@ impl Clock {
         }
         self.bound = above(BOUND_AHEAD_MS, BOUND_AHEAD_STAMPS);
         Some(self.bound)
-    }
-
-    /// The present, in Unix milliseconds: no stamp that was made or believed so far is later.
-    pub fn present_ms(&self, wall_ms: u64) -> u64 {
-        wall_ms.max(self.last.ms())
     }
 
     /// Whether the clock itself runs ahead of the wall clock by more than the drift limit: the

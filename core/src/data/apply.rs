@@ -9,7 +9,6 @@ use crate::replica::index::{KeyHash, Slot};
 use crate::replica::merge::Rank;
 use crate::request::Changed;
 use crate::store::space::{ENTRIES, META};
-use crate::time::Stamp;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
@@ -164,13 +163,12 @@ impl Data {
     fn unschedule(&mut self, ctx: &mut Ctx, key: &EntryKey, old: &Slot) {
         if old.is_tombstone() {
             self.graveyard.remove(&(old.stamp.ms(), key.clone()));
-        } else if old.flags & Slot::EXPIRES != 0 {
-            if let Some(entry) = Data::entry(ctx, key)
-                && let Some((end, since)) = entry.expires_ms.zip(entry.buried_since_ms())
-            {
-                self.graveyard.remove(&(since, key.clone()));
-                self.expiring.remove(&(end, key.clone()));
-            }
+        } else if old.flags & Slot::EXPIRES != 0
+            && let Some(entry) = Data::entry(ctx, key)
+            && let Some((end, since)) = entry.expires_ms.zip(entry.buried_since_ms())
+        {
+            self.graveyard.remove(&(since, key.clone()));
+            self.expiring.remove(&(end, key.clone()));
         }
     }
 
@@ -239,40 +237,6 @@ impl Data {
         let entry = Entry { version, strategy, expires_ms: None, value: Some(value) };
         self.apply(ctx, key, entry, Source::Local);
         ctx.stats.writes += 1;
-    }
-
-    /// Stamps anew what was written while this node's clock ran ahead. Called only while the
-    /// neighbors' clocks agree with this node's wall clock: that convicts the stamps.
-    pub(crate) fn restamp(&mut self, ctx: &mut Ctx) {
-        let wall_ms = ctx.now.wall_ms;
-        if !ctx.clock.is_ahead(wall_ms) {
-            return;
-        }
-        ctx.clock.reset(wall_ms);
-        let drift = ctx.limits.drift_ms_max;
-        let is_future = |stamp: Stamp| stamp.ms() > wall_ms.saturating_add(drift);
-        if !self.index.any(is_future) {
-            return;
-        }
-        let mut future = Vec::new();
-        Data::scan_entries(ctx, &[], &mut |key, entry, _| {
-            if is_future(entry.version.stamp) {
-                future.push((key, entry));
-            }
-            true
-        });
-        // In the order in which they were written, so that a later write stays the later one.
-        future.sort_unstable_by_key(|(_, entry)| entry.version);
-        ctx.notice(Notice::Restamped(future.len() as u64));
-        for (key, mut entry) in future {
-            entry.version = self.next_version(ctx);
-            if let Strategy::First { after } = entry.strategy
-                && is_future(after)
-            {
-                entry.strategy = Strategy::Last;
-            }
-            self.apply(ctx, key, entry, Source::Local);
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! nodes as it was. [`Victim`] is the engine with its store and clock; a neighbor is a link on which
 //! a test speaks.
 
+mod ahead;
 mod answers;
 mod damage;
 mod fuzz;
@@ -67,6 +68,8 @@ pub(super) struct Victim {
     said_bytes: usize,
     closed: Vec<(LinkId, &'static str)>,
     replies: Vec<Reply>,
+    /// Writes of its largest batch.
+    batch_max: usize,
     notices: Vec<Notice>,
     /// Why it stopped; only a test that damages its store may take this.
     halted: Option<StoreError>,
@@ -94,6 +97,7 @@ impl Victim {
             said_bytes: 0,
             closed: Vec::new(),
             replies: Vec::new(),
+            batch_max: 0,
             notices: Vec::new(),
             halted: None,
             may_halt: false,
@@ -111,6 +115,7 @@ impl Victim {
         let mut step = Step::default();
         self.engine.handle(self.now, input, &self.store, &mut step);
         self.engine.finish(self.now, &self.store, &mut step);
+        self.batch_max = self.batch_max.max(step.batch.writes().len());
         self.store.apply(&step.batch);
         for output in step.at_once.into_iter().chain(step.outputs) {
             match output {

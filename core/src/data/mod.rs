@@ -24,6 +24,7 @@ mod joins;
 mod message;
 mod page;
 pub mod read;
+mod restamp;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub(crate) use entry::KEY_BYTES_MAX;
 pub use entry::{Entry, EntryKey, Strategy};
 
 use crate::ctx::{Ctx, Dest};
+use crate::error::ErrorCode;
 use crate::id::{NetworkId, NodeId, Path, SessionId, StoreId, WatchId};
 use crate::interest::Interest;
 use crate::limits::SPREAD_BYTES_TARGET;
@@ -85,6 +87,8 @@ pub(crate) struct Data {
     graveyard: BTreeSet<(u64, EntryKey)>,
     sync: sync::Sync,
     expiry_due: Option<Time>,
+    /// What was written while the clock ran ahead is being stamped anew.
+    restamp: Option<restamp::Restamp>,
     // What the step has gathered so far:
     logged: Vec<EntryKey>,
     to_spread: Vec<(EntryKey, Entry)>,
@@ -140,6 +144,7 @@ impl Data {
             graveyard: BTreeSet::new(),
             sync: sync::Sync::open(ctx),
             expiry_due: None,
+            restamp: None,
             logged: Vec::new(),
             to_spread: Vec::new(),
             events: BTreeMap::new(),
@@ -272,6 +277,7 @@ impl Service for Data {
 
     fn on_request(&mut self, ctx: &mut Ctx, caller: Caller, request: DataRequest) {
         let reply = match request {
+            DataRequest::Write(_) if self.restamp.is_some() => Reply::Failed(ErrorCode::Busy, 0),
             DataRequest::Write(writes) => self.write(ctx, writes),
             DataRequest::Watch { watch, prefix } => {
                 match self.interest.add(caller.session, watch, prefix.as_ref()) {
@@ -315,6 +321,7 @@ impl Service for Data {
     }
 
     fn on_tick(&mut self, ctx: &mut Ctx) {
+        self.tick_restamp(ctx);
         self.tick_sync(ctx);
         self.tick_compare(ctx);
         self.tick_expiry(ctx);
@@ -334,6 +341,10 @@ impl Service for Data {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        [self.sync.next_tick(), self.expiry_due, self.bury_due()].into_iter().flatten().min()
+        let restamp = self.restamp.as_ref().map(|_| Time(0));
+        [self.sync.next_tick(), self.expiry_due, self.bury_due(), restamp]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
