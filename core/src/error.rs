@@ -40,6 +40,9 @@ pub enum ErrorCode {
     /// A peer address that is not `http://host:port`, `ws://...`, or over the limit.
     #[error("the peer address is not usable: write http://host:port")]
     PeerAddress = 111,
+    /// A merged object would have more than `FIELDS_MAX` fields.
+    #[error("too many fields: an object that is merged has at most 1,000")]
+    FieldsMax = 112,
 
     // 2xx: understood, but not allowed or not possible now.
     /// The principal may not do this.

@@ -11,9 +11,9 @@ pub const PATH_SEGMENTS_MAX: usize = 32;
 pub const SEGMENT_BYTES_MAX: usize = 128;
 /// Bytes of the name of one field of a merged object.
 pub const FIELD_BYTES_MAX: usize = 256;
-/// Fields that one write of a merged object may have.
+/// Fields of a merged object, as far as a node knows them when it writes.
 pub const FIELDS_MAX: usize = 1_000;
-/// Bytes of one value.
+/// Bytes of one value; of a merged object, names and values together with what was put as a whole.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
 /// Items of one batch.
 pub const BATCH_ITEMS_MAX: usize = 1_000;

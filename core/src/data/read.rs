@@ -186,21 +186,37 @@ fn damaged(key: &[u8]) -> StoreError {
     StoreError(format!("entry {} does not decode", key.escape_ascii()))
 }
 
-/// Older versions of `path` kept on this node, newest first, without the current one.
-pub fn history(store: &dyn Store, path: &Path) -> Result<Vec<Entry>, StoreError> {
-    let key = EntryKey::path(path);
-    let from = HISTORY.key(&history_key(&key, Stamp(0)));
-    let to = [&from[..from.len() - 8], &[0xff; 9]].concat();
+/// An older version that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Older {
+    /// Of which field of the merged object; `None` for what was put at the path as a whole.
+    pub field: Option<String>,
+    /// What stood there.
+    pub entry: Entry,
+}
+
+/// Older versions of `path` and of its fields kept on this node, newest first, without those that
+/// stand.
+pub fn history(store: &dyn Store, path: &Path) -> Result<Vec<Older>, StoreError> {
+    let whole = HISTORY.key(&history_key(&EntryKey::path(path), Stamp(0)));
+    let whole = &whole[..whole.len() - 8];
+    let fields = HISTORY.key(&[path.as_bytes(), &[0][..]].concat());
     let mut versions = Vec::new();
     let mut error = None;
-    store.scan(&from, &to, &mut |found, value| {
-        match decode(&found[1..], Bytes::copy_from_slice(value)) {
-            Ok(entry) => versions.push(entry),
-            Err(damaged) => error = Some(damaged),
-        }
-        error.is_none()
-    })?;
-    versions.reverse();
+    for from in [whole, &fields[..]] {
+        let to = [from, &[0xff; 9][..]].concat();
+        store.scan(from, &to, &mut |found, value| {
+            let stamped = found.strip_prefix(&fields[..]);
+            let name = stamped.and_then(|rest| rest.get(..rest.len().checked_sub(9)?));
+            let field = name.map(|name| String::from_utf8_lossy(name).into_owned());
+            match decode(&found[1..], Bytes::copy_from_slice(value)) {
+                Ok(entry) => versions.push(Older { field, entry }),
+                Err(damaged) => error = Some(damaged),
+            }
+            error.is_none()
+        })?;
+    }
+    versions.sort_by_key(|older| std::cmp::Reverse(older.entry.version));
     error.map_or(Ok(versions), Err)
 }
 

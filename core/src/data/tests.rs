@@ -374,12 +374,8 @@ fn fields_of_concurrent_merges_are_all_there() {
     let mut world = chain(2);
     world.put(0, "user", "{}");
     world.cut(0, 1);
-    let merge = |field: &str, value: &'static str| {
-        let fields = vec![(field.to_owned(), Bytes::from_static(value.as_bytes()))];
-        Write { change: Change::Merge(fields), ..Write::put(path("user"), "") }
-    };
-    world.write(0, merge("name", "anna"));
-    world.write(1, merge("age", "30"));
+    world.write(0, merge("user", &[("name", "anna")]));
+    world.write(1, merge("user", &[("age", "30")]));
     world.link(0, 1);
     world.run(2_000);
     assert_eq!(world.get(0, "user").as_deref(), Some("{}+,age=30,name=anna"));
@@ -432,10 +428,65 @@ fn a_history_keeps_as_many_versions_as_asked() {
     }
     let kept = |at: &str| -> Vec<String> {
         let versions = read::history(&world.nodes[0].store, &path(at)).unwrap();
-        versions.iter().map(|entry| text(entry.value.as_ref().unwrap())).collect()
+        versions.iter().map(|older| text(older.entry.value.as_ref().unwrap())).collect()
     };
     assert_eq!(kept("old/a"), ["3", "2"]);
     assert_eq!(kept("new/a"), Vec::<String>::new());
+}
+
+fn merge(at: &str, fields: &[(&str, &str)]) -> Write {
+    let field = |(name, value): &(&str, &str)| (name.to_string(), Bytes::from(value.to_string()));
+    let change = Change::Merge(fields.iter().map(field).collect());
+    Write { change, ..Write::put(path(at), "") }
+}
+
+#[test]
+fn a_history_of_a_merged_object_has_the_older_values_of_each_field() {
+    let mut world = World::new(1);
+    world.put(0, "old/a", "{}");
+    for n in 1..=4 {
+        world.write(0, merge("old/a", &[("n", &n.to_string())]));
+        world.write(0, merge("old/ab", &[("n", "of another path")]));
+    }
+    world.write(0, merge("old/a", &[("name", "anna")]));
+    world.write(0, merge("old/a", &[("name", "bob")]));
+    world.put(0, "old/a", "whole");
+    let older = read::history(&world.nodes[0].store, &path("old/a")).unwrap();
+    let told: Vec<(Option<&str>, String)> = older
+        .iter()
+        .map(|older| (older.field.as_deref(), text(older.entry.value.as_ref().unwrap())))
+        .collect();
+    let expected = [(Some("name"), "anna"), (Some("n"), "3"), (Some("n"), "2"), (None, "{}")];
+    assert_eq!(told, expected.map(|(field, value)| (field, value.to_owned())));
+}
+
+#[test]
+fn a_merged_object_is_limited_as_a_whole_to_the_field_and_to_the_byte() {
+    use crate::limits::{FIELDS_MAX, VALUE_BYTES_MAX};
+    let mut world = World::new(1);
+    for n in 0..FIELDS_MAX {
+        let reply = world.write(0, merge("many", &[(&format!("f{n}"), "1")]));
+        assert!(matches!(reply, Reply::Written(_)), "{n}: {reply:?}");
+    }
+    let reply = world.write(0, merge("many", &[("one more", "1")]));
+    assert!(matches!(reply, Reply::Failed(ErrorCode::FieldsMax, 0)), "{reply:?}");
+    let reply = world.write(0, merge("many", &[("f7", "2")]));
+    assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+
+    world.put(0, "large", "{}");
+    let room = VALUE_BYTES_MAX - "{}".len() - "a".len() - "b".len();
+    let reply = world.write(0, merge("large", &[("a", &"x".repeat(room / 2))]));
+    assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+    let rest = room - room / 2;
+    let reply = world.write(0, merge("large", &[("b", &"x".repeat(rest + 1))]));
+    assert!(matches!(reply, Reply::Failed(ErrorCode::ValueTooLarge, 0)), "{reply:?}");
+    let reply = world.write(0, merge("large", &[("b", &"x".repeat(rest))]));
+    assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+    let reply = world.write(0, merge("large", &[("a", &"y".repeat(room / 2))]));
+    assert!(matches!(reply, Reply::Written(_)), "a field is replaced: {reply:?}");
+    world.put(0, "large", "{}");
+    let reply = world.write(0, merge("large", &[("b", &"x".repeat(rest + 1))]));
+    assert!(matches!(reply, Reply::Written(_)), "what was there is gone: {reply:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::request::{Change, Condition, Reply, Write, Written};
 use crate::store::space::{ENTRIES, HISTORY};
 use crate::time::Stamp;
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A write of which everything is checked.
 struct Prepared {
@@ -92,7 +92,10 @@ impl Data {
             Change::Put(value) => vec![(key, Strategy::Last, Some(value))],
             Change::PutFirst(value) => vec![(key, Strategy::First { after }, Some(value))],
             Change::Delete => vec![(key, Strategy::Last, None)],
-            Change::Merge(fields) => fields_of(&write.path, fields)?,
+            Change::Merge(fields) => {
+                check_merged(ctx, &write.path, &fields)?;
+                fields_of(&write.path, fields)?
+            }
         };
         Ok(Prepared { entries, expires_ms: write.expires_ms, standing, existed })
     }
@@ -168,6 +171,34 @@ fn fields_of(
     fields.into_iter().map(entry).collect()
 }
 
+/// Whether an object is within the limits once `fields` are written into it. Nodes that do not hear
+/// of each other may still go beyond, each by its own writes.
+fn check_merged(ctx: &mut Ctx, path: &Path, fields: &[(String, Bytes)]) -> Result<(), ErrorCode> {
+    let wall_ms = ctx.now.wall_ms;
+    let found = read::get(&ctx.view(), path, wall_ms).map_err(|error| {
+        ctx.halt(error);
+        ErrorCode::Store
+    })?;
+    let (base, standing) = match found.map(|found| found.value) {
+        None => (None, Vec::new()),
+        Some(read::Value::Plain(base)) => (Some(base), Vec::new()),
+        Some(read::Value::Fields { base, fields }) => (base, fields),
+    };
+    let all: BTreeMap<&str, usize> = standing.iter().chain(fields).map(size).collect();
+    if all.len() > FIELDS_MAX {
+        return Err(ErrorCode::FieldsMax);
+    }
+    let bytes = all.iter().map(|(name, size)| name.len() + size).sum::<usize>();
+    if bytes + base.map_or(0, |base| base.len()) > VALUE_BYTES_MAX {
+        return Err(ErrorCode::ValueTooLarge);
+    }
+    return Ok(());
+
+    fn size((name, value): &(String, Bytes)) -> (&str, usize) {
+        (name, value.len())
+    }
+}
+
 /// Size, values and repeats.
 fn check_batch(writes: &[Write]) -> Result<(), ErrorCode> {
     if writes.is_empty() || writes.len() > BATCH_ITEMS_MAX {
@@ -179,8 +210,11 @@ fn check_batch(writes: &[Write]) -> Result<(), ErrorCode> {
             Change::Put(value) | Change::PutFirst(value) => value.len(),
             Change::Merge(fields) => {
                 let names: BTreeSet<&str> = fields.iter().map(|(name, _)| &name[..]).collect();
-                if fields.len() > FIELDS_MAX || names.len() < fields.len() {
-                    return Err(ErrorCode::BatchSize);
+                if fields.len() > FIELDS_MAX {
+                    return Err(ErrorCode::FieldsMax);
+                }
+                if names.len() < fields.len() {
+                    return Err(ErrorCode::BatchRepeats);
                 }
                 fields.iter().map(|(name, value)| name.len() + value.len()).sum()
             }

@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::node::Node;
 use crate::runtime::wall_ms;
 use folkmoot_core::access::{Action, Principal, check};
-use folkmoot_core::data::Entry;
 use folkmoot_core::data::read::{self, Found};
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::{NodeId, Path};
@@ -63,6 +62,19 @@ impl Item {
             expires_ms: found.expires_ms,
         }
     }
+}
+
+/// A value that a path had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Older {
+    /// Whose it was: a field of the merged object; `None` for what was put as a whole.
+    pub field: Option<String>,
+    /// What was there.
+    pub value: Value,
+    /// When and on which node it was written.
+    pub version: Version,
+    /// When it was to end, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
 }
 
 /// What became of a write.
@@ -203,18 +215,17 @@ impl Data {
         }
     }
 
-    /// Older values of a path that this node has kept, newest first: none, unless it was told to
-    /// with [`Builder::history`](crate::node::Builder::history).
-    pub async fn history(&self, path: &str) -> Result<Vec<Item>, Error> {
+    /// Older values of a path and of its fields that this node has kept, newest first: none,
+    /// unless it was told to with [`Builder::history`](crate::node::Builder::history).
+    pub async fn history(&self, path: &str) -> Result<Vec<Older>, Error> {
         check(Principal::Owner, Action::Read)?;
-        let path_name = path.to_owned();
         let older = read::history(&self.node.snapshot(), &to_path(path)?).map_err(damaged)?;
-        let item = |entry: Entry| {
+        let value = |read::Older { field, entry }| {
             let value = Value::from_found(&read::Value::Plain(entry.value?));
             let (version, expires_ms) = (entry.version, entry.expires_ms);
-            Some(Item { path: path_name.clone(), value, version, expires_ms })
+            Some(Older { field, value, version, expires_ms })
         };
-        Ok(older.into_iter().filter_map(item).collect())
+        Ok(older.into_iter().filter_map(value).collect())
     }
 
     /// Changes at a path and below it from now on; an empty path means all.

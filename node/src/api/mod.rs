@@ -8,7 +8,7 @@ pub mod value;
 pub mod watch;
 
 pub use batch::Batch;
-pub use data::{Data, Item, PutOptions, Written};
+pub use data::{Data, Item, Older, PutOptions, Written};
 pub(crate) use strategy::Strategies;
 pub use strategy::Strategy;
 pub use subscription::{Change, Subscription};

@@ -8,7 +8,7 @@
 use crate::http::Doors;
 use crate::http::data::{change, json_response, path_of, write_one};
 use crate::http::error::{Problem, Refusal};
-use crate::http::history::versions;
+use crate::http::history::{push_field, versions};
 use crate::http::scan::Stream;
 use crate::http::uri::{self, Query};
 use crate::http::values::{push_path, push_value};
@@ -118,6 +118,7 @@ pub(crate) async fn history(State(doors): Shared, request: Request) -> Answer {
             None => out.extend_from_slice(b"null,\"deleted\":true"),
             Some(value) => push_value(&mut out, value),
         }
+        push_field(&mut out, kept);
         let (ms, origin) = (kept.version.stamp.ms(), kept.version.node.short());
         let text = format!(",\"timestamp\":{ms},\"origin\":\"{origin}\"}}");
         out.extend_from_slice(text.as_bytes());

@@ -156,6 +156,7 @@ fn row(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::TtlRange => (S::BAD_REQUEST, "ttl_range"),
         ErrorCode::WatchesMax => (S::TOO_MANY_REQUESTS, "watches_max"),
         ErrorCode::PeerAddress => (S::BAD_REQUEST, "peer_address"),
+        ErrorCode::FieldsMax => (S::BAD_REQUEST, "fields_max"),
         ErrorCode::Forbidden => (S::FORBIDDEN, "forbidden"),
         ErrorCode::Conflict => (S::PRECONDITION_FAILED, "conflict"),
         ErrorCode::NotFound => (S::NOT_FOUND, "not_found"),

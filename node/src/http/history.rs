@@ -6,6 +6,7 @@ use super::error::Refusal;
 use super::uri::Query;
 use super::values::{push_expires, push_path, push_value, push_version};
 use super::{Doors, rest_of};
+use crate::json::push_string;
 use crate::node::Node;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -16,6 +17,8 @@ use folkmoot_core::replica::Version;
 
 /// One value that a path has or had; `None` for a delete.
 pub(crate) struct Kept {
+    /// The field of the merged object whose value it was, if not that of the whole.
+    pub(crate) field: Option<String>,
     pub(crate) version: Version,
     pub(crate) value: Option<Value>,
     pub(crate) expires_ms: Option<u64>,
@@ -36,6 +39,7 @@ pub(super) async fn get(State(doors): Shared, request: Request) -> Result<Respon
                 push_value(&mut out, value);
             }
         }
+        push_field(&mut out, kept);
         push_version(&mut out, kept.version);
         push_expires(&mut out, kept.expires_ms);
         out.push(b'}');
@@ -44,19 +48,30 @@ pub(super) async fn get(State(doors): Shared, request: Request) -> Result<Respon
     Ok(json_response(out.into()))
 }
 
-/// The values of a path, the newest first.
+/// Appends `,"field":...` to the value of a field.
+pub(crate) fn push_field(out: &mut Vec<u8>, kept: &Kept) {
+    if let Some(field) = &kept.field {
+        out.extend_from_slice(b",\"field\":");
+        push_string(out, field);
+    }
+}
+
+/// The value of a path and the older ones, also of its fields, the newest first.
 pub(crate) fn versions(doors: &Doors, path: &Path) -> Result<Vec<Kept>, Refusal> {
     let snapshot = doors.node.snapshot();
     let now = read::get(&snapshot, path, Node::wall_ms())?.map(|found| Kept {
+        field: None,
         version: found.version,
         value: Some(found.value),
         expires_ms: found.expires_ms,
     });
-    let older = read::history(&snapshot, path)?.into_iter().map(|entry| Kept {
-        version: entry.version,
-        value: entry.value.map(Value::Plain),
-        expires_ms: entry.expires_ms,
-    });
+    let older =
+        read::history(&snapshot, path)?.into_iter().map(|read::Older { field, entry }| Kept {
+            field,
+            version: entry.version,
+            value: entry.value.map(Value::Plain),
+            expires_ms: entry.expires_ms,
+        });
     let kept: Vec<Kept> = now.into_iter().chain(older).collect();
     if kept.is_empty() { Err(ErrorCode::NotFound.into()) } else { Ok(kept) }
 }

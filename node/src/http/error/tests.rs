@@ -69,7 +69,7 @@ const PROBLEMS: [Problem; 23] = [
     Problem::TooMany,
 ];
 /// What a client can be told of core; the others are between nodes.
-const CODES: [ErrorCode; 22] = [
+const CODES: [ErrorCode; 23] = [
     ErrorCode::PathTooLong,
     ErrorCode::PathSegmentEmpty,
     ErrorCode::PathSegmentDots,
@@ -81,6 +81,7 @@ const CODES: [ErrorCode; 22] = [
     ErrorCode::TtlRange,
     ErrorCode::WatchesMax,
     ErrorCode::PeerAddress,
+    ErrorCode::FieldsMax,
     ErrorCode::Forbidden,
     ErrorCode::Conflict,
     ErrorCode::NotFound,
