@@ -160,9 +160,7 @@ impl Config {
     }
 
     fn set(&mut self, key: &Key, values: Vec<String>, origin: Origin) -> Result<(), ConfigError> {
-        for value in &values {
-            key.check(value, &origin)?;
-        }
+        key.check_all(&values, &origin)?;
         self.settings.insert(self::key(key.name).name, Setting { values, origin });
         Ok(())
     }

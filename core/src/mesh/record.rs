@@ -33,6 +33,7 @@ impl Record {
         addresses: &[String],
         links: Vec<NodeId>,
     ) -> Record {
+        assert!(addresses.len() <= RECORD_ADDRESSES_MAX, "whoever starts a node counts them");
         let node = identity.node();
         let mut out = BytesMut::new();
         out.put_slice(&node.0);

@@ -2,6 +2,9 @@
 
 use super::{ConfigError, Origin};
 use folkmoot::api::Strategy;
+use folkmoot_core::limits::{
+    ADDRESS_BYTES_MAX, HISTORY_VERSIONS_MAX, PEERS_MAX, RECORD_ADDRESSES_MAX,
+};
 
 /// What kind of value a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +124,32 @@ pub(crate) fn key(name: &str) -> &'static Key {
 }
 
 impl Key {
-    pub(super) fn check(&self, value: &str, origin: &Origin) -> Result<(), ConfigError> {
+    /// How many values it may have, and bytes of each; where nodes rely on it.
+    fn limits(&self) -> Option<(usize, usize)> {
+        match self.name {
+            "addresses" => Some((RECORD_ADDRESSES_MAX, ADDRESS_BYTES_MAX)),
+            "peers" => Some((PEERS_MAX, ADDRESS_BYTES_MAX)),
+            _ => None,
+        }
+    }
+
+    /// Checks all values together.
+    pub(super) fn check_all(&self, values: &[String], origin: &Origin) -> Result<(), ConfigError> {
+        for value in values {
+            self.check(value, origin)?;
+        }
+        let Some((count_max, bytes_max)) = self.limits() else { return Ok(()) };
+        let long = values.iter().any(|value| value.len() > bytes_max);
+        if values.len() <= count_max && !long {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            format!("there is too much in `{}` ({origin})", self.name),
+            format!("give at most {count_max}, each of at most {bytes_max} bytes"),
+        ))
+    }
+
+    fn check(&self, value: &str, origin: &Origin) -> Result<(), ConfigError> {
         let good = match self.kind {
             Kind::Names => !value.is_empty() && !value.contains(['/', ':', ' ']),
             Kind::Text | Kind::Directory => !value.is_empty() && !value.contains('\0'),
@@ -153,7 +181,9 @@ impl Key {
             Kind::Url => "a URL, for example http://127.0.0.1:3655".to_string(),
             Kind::Urls => "a list of URLs, for example http://192.0.2.1:3655".to_string(),
             Kind::Names => "a list of host names, for example my.example.org".to_string(),
-            Kind::Counts => "a list of path=number, for example users=10".to_string(),
+            Kind::Counts => format!(
+                "a list of path=number, for example users=10, with numbers up to {HISTORY_VERSIONS_MAX}"
+            ),
             Kind::Strategies => {
                 "a list of path=last, path=first or path=merge, for example users=merge".to_string()
             }
@@ -176,10 +206,11 @@ pub(super) fn to_strategy(text: &str) -> Option<(&str, Strategy)> {
     Some((path, Strategy::from_word(word)?))
 }
 
-/// The two halves of `path=number`.
+/// The two halves of `path=number`; the number is at most `HISTORY_VERSIONS_MAX`.
 pub(super) fn to_count(text: &str) -> Option<(&str, usize)> {
     let (path, number) = text.rsplit_once('=')?;
-    Some((path, number.parse().ok()?))
+    let number = number.parse().ok().filter(|number| *number <= HISTORY_VERSIONS_MAX)?;
+    Some((path, number))
 }
 
 /// The key that is most like `name`, if one is like it at all.

@@ -20,7 +20,9 @@ use folkmoot_core::access::Principal;
 use folkmoot_core::engine::{Engine, EngineConfig, Output, Step, boot_counter};
 use folkmoot_core::id::Path;
 use folkmoot_core::identity::Identity;
-use folkmoot_core::limits::Limits;
+use folkmoot_core::limits::{
+    ADDRESS_BYTES_MAX, HISTORY_VERSIONS_MAX, Limits, RECORD_ADDRESSES_MAX,
+};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -90,7 +92,8 @@ impl Builder {
         self
     }
 
-    /// An address at which others can dial this node, where it is not the one it listens on.
+    /// An address at which others can dial this node, where it is not the one it listens on; at
+    /// most eight, of 256 bytes each.
     pub fn advertise(mut self, url: impl Into<String>) -> Builder {
         self.addresses.push(url.into());
         self
@@ -134,7 +137,7 @@ impl Builder {
     }
 
     /// Keeps older values of the path `prefix` and of what is below it, on this node: so many of
-    /// each path.
+    /// each path, or of each field of a merged object; at most 100.
     pub fn history(mut self, prefix: impl Into<String>, versions: usize) -> Builder {
         self.histories.push((prefix.into(), versions));
         self
@@ -154,6 +157,8 @@ impl Builder {
 
     /// Starts the node. It is ready when this returns.
     pub async fn start(self) -> Result<Node, Error> {
+        check_addresses(&self.addresses)?;
+        check_histories(&self.histories)?;
         let Builder { data_dir, secret, durability, .. } = &self;
         let (data_dir, secret, durability) = (data_dir.clone(), secret.clone(), *durability);
         let open = move || Kept::open(data_dir.as_deref(), secret.as_deref(), durability);
@@ -240,6 +245,31 @@ impl Builder {
         let limits = HttpLimits::default();
         tokio::spawn(http::serve(listener, served, links, router, policy, limits, stopped));
         Ok(node)
+    }
+}
+
+/// Other nodes close the link to one that names more.
+fn check_addresses(addresses: &[String]) -> Result<(), Error> {
+    if addresses.len() > RECORD_ADDRESSES_MAX {
+        let count = addresses.len();
+        return Err(Error::Setting(format!(
+            "{count} addresses to advertise: at most {RECORD_ADDRESSES_MAX}"
+        )));
+    }
+    if addresses.iter().any(|address| address.len() > ADDRESS_BYTES_MAX) {
+        return Err(Error::Setting(format!(
+            "an address to advertise has more than {ADDRESS_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
+
+fn check_histories(histories: &[(String, usize)]) -> Result<(), Error> {
+    match histories.iter().find(|(_, versions)| *versions > HISTORY_VERSIONS_MAX) {
+        Some((prefix, versions)) => Err(Error::Setting(format!(
+            "history of {prefix:?}: {versions} versions are more than {HISTORY_VERSIONS_MAX}"
+        ))),
+        None => Ok(()),
     }
 }
 
