@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example hello`
 
+use folkmoot::api::Change;
 use folkmoot::{Error, Node};
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,8 +35,13 @@ async fn main() -> Result<(), Error> {
     let (told, mut calls) = tokio::sync::mpsc::unbounded_channel();
     let subscription = first
         .on_change("greetings", move |change| {
-            let value = change.item.map(|item| item.value);
-            println!("The first node hears of {}: {value:?}", change.path);
+            match change {
+                Change::Put(item) => {
+                    println!("The first node hears of {}: {}", item.path, item.value);
+                }
+                Change::Gone(path) => println!("The first node hears that {path} is gone"),
+                Change::Reset => println!("The first node is to begin anew"),
+            }
             told.send(()).expect("somebody waits");
         })
         .await?;

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use folkmoot::api::watch::{Since, Told};
-use folkmoot::api::{PutOptions, Strategy, Value};
-use folkmoot::{Error, Node};
+use folkmoot::api::{Change, PutOptions, Strategy, Value};
+use folkmoot::{Error, Limits, Node};
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::request::Condition;
 use serde_json::json;
@@ -99,6 +99,25 @@ fn files(path: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_over_their_limits_are_refused_by_one_and_taken_at_the_limit() {
+    let advertise = |count, bytes| {
+        let address = |n| format!("http://{n}.{}", "x".repeat(bytes))[..bytes].to_owned();
+        let builder = Node::builder().listen("127.0.0.1:0");
+        (0..count).map(address).fold(builder, folkmoot::Builder::advertise)
+    };
+    let history = |versions| Node::builder().listen("127.0.0.1:0").history("h", versions);
+    for (good, bad, named) in [
+        (advertise(8, 20), advertise(9, 20), "at most 8"),
+        (advertise(8, 256), advertise(8, 257), "256 bytes"),
+        (history(100), history(101), "more than 100"),
+    ] {
+        let refused = bad.start().await.unwrap_err();
+        assert!(matches!(&refused, Error::Setting(why) if why.contains(named)), "{refused}");
+        good.start().await.unwrap().close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_refused_by_name() {
     let node = fresh().await;
     let second = Node::builder().listen(node.addr()).start().await.unwrap_err();
@@ -177,9 +196,9 @@ async fn a_value_ends_with_its_time_to_live_and_watchers_are_told() {
     let ttl = PutOptions { ttl: Some(Duration::from_millis(300)), ..PutOptions::default() };
     node.data().put_with("t/1", &1, ttl).await.unwrap();
     let first = changes.next().await.unwrap();
-    assert!(first.item.unwrap().expires_ms.is_some());
+    assert!(matches!(first, Change::Put(item) if item.expires_ms.is_some()));
     let second = changes.next().await.unwrap();
-    assert_eq!((second.path.as_str(), second.item), ("t/1", None));
+    assert_eq!(second, Change::Gone("t/1".into()));
     assert_eq!(text(&node, "t/1").await, "-");
     node.close().await;
 }
@@ -316,6 +335,46 @@ async fn a_watcher_that_was_too_slow_reads_what_it_missed() {
     assert_eq!(copy.values, held(&node, "").await);
     assert_eq!(copy.resets, 0);
     node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_was_away_for_longer_than_the_log_is_told_to_forget_what_is_gone() {
+    let limits = Limits { log_changes_max: 16, ..Limits::default() };
+    let node = Node::builder().listen("127.0.0.1:0").limits(limits).start().await.unwrap();
+    let mut changes = node.subscribe("").await.unwrap();
+    let mut copy = std::collections::BTreeMap::new();
+    node.put("gone", &1).await.unwrap();
+    apply(&mut copy, changes.next().await.unwrap());
+    // Too much for its queue, then more than the log keeps.
+    let large = "x".repeat(100 * 1024);
+    for number in 0..30 {
+        node.put(&format!("n/{number:02}"), &large).await.unwrap();
+    }
+    node.del("gone").await.unwrap();
+    for number in 0..100 {
+        node.put("again", &number).await.unwrap();
+    }
+    let mut resets = 0;
+    while copy.get("again").is_none_or(|value| value != "99") {
+        let change = changes.next().await.unwrap();
+        resets += usize::from(change == Change::Reset);
+        apply(&mut copy, change);
+    }
+    node.put("end", &true).await.unwrap();
+    while !copy.contains_key("end") {
+        apply(&mut copy, changes.next().await.unwrap());
+    }
+    assert_eq!(copy, held(&node, "").await);
+    assert_eq!(resets, 1);
+    node.close().await;
+
+    fn apply(copy: &mut std::collections::BTreeMap<String, String>, change: Change) {
+        match change {
+            Change::Put(item) => drop(copy.insert(item.path, item.value.to_string())),
+            Change::Gone(path) => drop(copy.remove(&path)),
+            Change::Reset => copy.clear(),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,6 @@
 //! Changes from now on, as they happen.
+//!
+//! Promise: whoever applies every [`Change`] to what was there holds what the node holds.
 
 use super::data::Item;
 use super::watch::{Told, Watch};
@@ -10,11 +12,25 @@ pub struct Subscription {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Where.
-    pub path: String,
-    /// What is there now; `None` after a delete or the end of a time to live.
-    pub item: Option<Item>,
+pub enum Change {
+    /// This is there now.
+    Put(Item),
+    /// At this path there is nothing any more: it was deleted, or its time to live is over.
+    Gone(String),
+    /// Forget everything: the node's log no longer reaches back to what was told last, after a
+    /// long time without a call. What is there now follows, each as [`Change::Put`].
+    Reset,
+}
+
+impl Change {
+    /// Where; `None` for everywhere.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Change::Put(item) => Some(&item.path),
+            Change::Gone(path) => Some(path),
+            Change::Reset => None,
+        }
+    }
 }
 
 impl Subscription {
@@ -24,19 +40,30 @@ impl Subscription {
 
     /// The next change; `None` once the node is closed. Several changes of one path may be told
     /// as one, with the newest value; none is left out. May be cancelled without loss.
+    ///
+    /// ```
+    /// # use folkmoot::{Error, Node, api::Change};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Error> {
+    /// let node = Node::builder().listen("127.0.0.1:0").start().await?;
+    /// let mut changes = node.subscribe("users").await?;
+    /// node.put("users/1", "Anna").await?;
+    /// let change = changes.next().await.expect("the node is open");
+    /// assert!(matches!(change, Change::Put(item) if item.value.to_string() == "\"Anna\""));
+    /// # node.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Change> {
         loop {
             match self.watch.next().await {
                 Ok(Told::Changed { path, found, .. }) => {
-                    let item = found.as_ref().map(Item::from_found);
-                    return Some(Change { path: path.to_string(), item });
+                    let put = found.as_ref().map(|found| Change::Put(Item::from_found(found)));
+                    return Some(put.unwrap_or_else(|| Change::Gone(path.to_string())));
                 }
-                // After a long absence the log may not reach back: the snapshot tells it all.
-                Ok(Told::Value(found)) => {
-                    let item = Item::from_found(&found);
-                    return Some(Change { path: item.path.clone(), item: Some(item) });
-                }
-                Ok(Told::Reset | Told::Ready(_)) => {}
+                Ok(Told::Value(found)) => return Some(Change::Put(Item::from_found(&found))),
+                Ok(Told::Reset) => return Some(Change::Reset),
+                Ok(Told::Ready(_)) => {}
                 Err(_) => return None,
             }
         }
