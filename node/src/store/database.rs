@@ -46,13 +46,7 @@ pub(crate) struct Database {
     entries: Keyspace,
     log: Keyspace,
     history: Keyspace,
-    /// For the test that kills nodes: what is not synced stays in this process and dies with it,
-    /// as it would in a machine that loses power.
-    keeps_unsynced: bool,
 }
-
-/// The variable that sets it; it means something only with [`Durability::Os`].
-const KEEPS_UNSYNCED_ENV: &str = "FOLKMOOT_TEST_UNSYNCED";
 
 impl Database {
     /// Opens or creates the database at `path`.
@@ -71,7 +65,6 @@ impl Database {
             log: keyspace("log", MEMTABLE_BYTES / 2)?,
             history: keyspace("history", MEMTABLE_BYTES_SMALL)?,
             inner,
-            keeps_unsynced: std::env::var_os(KEEPS_UNSYNCED_ENV).is_some(),
         })
     }
 
@@ -83,13 +76,12 @@ impl Database {
         durability: Durability,
     ) -> Result<(), fjall::Error> {
         let mode = match durability {
-            Durability::Sync => Some(PersistMode::SyncData),
-            Durability::Os if self.keeps_unsynced => None,
-            Durability::Os => Some(PersistMode::Buffer),
+            Durability::Sync => PersistMode::SyncData,
+            Durability::Os => PersistMode::Buffer,
         };
         let count = batches.iter().map(|batch| batch.writes().len()).sum::<usize>() + 1;
-        let mut out =
-            fjall::OwnedWriteBatch::with_capacity(self.inner.clone(), count).durability(mode);
+        let out = fjall::OwnedWriteBatch::with_capacity(self.inner.clone(), count);
+        let mut out = out.durability(Some(mode));
         // The sequence number that fjall has reached: `journal` checks with it that fjall's own
         // numbers, which its checksums leave out, are as they were written.
         let floor = self.inner.snapshot().seqno();

@@ -2,10 +2,11 @@
 //! together. `FOLKMOOT_TEST_KILLS` sets the number of kills (default 20); a tenth of them, but at
 //! least two, hit the recovery from the kill before.
 //!
-//! A killed process leaves what it gave to the operating system, so this test alone would not see
-//! a missing sync. `FOLKMOOT_TEST_UNSYNCED=1` makes a node keep what it has not synced to itself,
-//! as a disk does whose power fails; without syncing this test then must fail, and that is tested.
+//! A killed process leaves what it gave to the operating system, so a kill alone would not show a
+//! missing sync. Here what was not synced is lost with the process, as it is where the power fails
+//! (`faults`): a node that leaves the syncing to the system fails this test, and that is tested.
 
+use crate::faults::lose_power;
 use crate::support::{Process, command, directory, spawn, try_start};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,7 +47,7 @@ fn kill_again_and_again(kills: u64, unsynced: bool) -> Result<String, String> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()));
     let mut known = vec![[Known::default(); GROUPS]; WRITERS];
     let mut acknowledged_all = 0;
-    let mut recoveries = 0;
+    let (mut recoveries, mut in_recovery) = (0, 0);
     for kill in 0..kills {
         let began = Instant::now();
         let node = start(&dir, unsynced);
@@ -56,13 +57,15 @@ fn kill_again_and_again(kills: u64, unsynced: bool) -> Result<String, String> {
         let quiet = kill % 3 == 2;
         acknowledged_all += write_until_killed(node, &mut known, &mut random, quiet);
         if kill % 10 == 1 || (kills < 20 && kill == 0) {
-            recoveries += kill_in_recovery(&dir, unsynced, start_took, &mut random);
+            recoveries += 1;
+            in_recovery += kill_in_recovery(&dir, unsynced, start_took, &mut random);
         }
     }
     let node = start(&dir, unsynced);
     check(&node, &known)?;
+    assert_eq!(in_recovery, recoveries, "kills in recovery");
     Ok(format!(
-        "{kills} kills under load, {recoveries} in recovery, {acknowledged_all} acknowledged writes, none lost"
+        "{kills} kills under load, {in_recovery} in recovery, {acknowledged_all} acknowledged writes, none lost"
     ))
 }
 
@@ -73,13 +76,23 @@ fn start(dir: &Path, unsynced: bool) -> Process {
 fn node(dir: &Path, unsynced: bool) -> std::process::Command {
     let durability = if unsynced { "os" } else { "sync" };
     let mut node = command("127.0.0.1:0", dir, &["--durability", durability]);
-    node.env("FOLKMOOT_TEST_UNSYNCED", "1");
+    lose_power(&mut node);
     node
 }
 
-/// Starts a node and kills it at some moment before it is ready, if it is not too quick for that;
-/// answers how often it was not.
+/// Starts a node and kills it at some moment before it is ready; again if it was too quick.
+/// Answers how often it was not.
 fn kill_in_recovery(dir: &Path, unsynced: bool, start_took: Duration, random: &mut Random) -> u64 {
+    let mut attempts = (0..20).map(|_| kill_while_it_starts(dir, unsynced, start_took, random));
+    u64::from(attempts.any(|before_ready| before_ready))
+}
+
+fn kill_while_it_starts(
+    dir: &Path,
+    unsynced: bool,
+    start_took: Duration,
+    random: &mut Random,
+) -> bool {
     let started = Instant::now();
     let (mut child, _log, lines) = spawn(node(dir, unsynced));
     let wait = Duration::from_micros(random.below(start_took.as_micros() as u64));
@@ -92,7 +105,7 @@ fn kill_in_recovery(dir: &Path, unsynced: bool, start_took: Duration, random: &m
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    u64::from(!ready)
+    !ready
 }
 
 /// Writers write until the node is gone; answers how many writes were acknowledged.

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod clock;
 mod disk;
 mod durability;
+mod faults;
 mod life;
 mod mesh;
 mod support;
