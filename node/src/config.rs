@@ -294,6 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn what_other_nodes_or_the_store_would_refuse_is_refused_by_one() {
+        let addresses = |count, bytes| {
+            let one = format!("'{}'", format!("http://{}", "a".repeat(bytes))[..bytes].to_owned());
+            format!("addresses = [{}]", vec![one; count].join(","))
+        };
+        let peers = |count| format!("peers = [{}]", vec!["'http://a:1'"; count].join(","));
+        let histories = |count| format!("histories = ['users={count}']");
+        for (good, bad) in [
+            (addresses(8, 20), addresses(9, 20)),
+            (addresses(8, 256), addresses(8, 257)),
+            (peers(256), peers(257)),
+            (histories(100), histories(101)),
+        ] {
+            resolve(&good, &[], Flags::default()).unwrap();
+            let error = resolve(&bad, &[], Flags::default()).unwrap_err();
+            assert!(error.hint.starts_with("give "), "{error}");
+        }
+    }
+
+    #[test]
     fn a_wrong_secret_is_not_shown() {
         let error = resolve("secret = ['hunter2']", &[], Flags::default()).unwrap_err();
         assert!(!error.what.contains("hunter2"), "{error}");
