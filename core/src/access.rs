@@ -1,6 +1,7 @@
 //! Who may do what. Every request carries a principal and passes one check.
 
 use crate::error::ErrorCode;
+use crate::chat::words::ChatRequest;
 use crate::request::{DataRequest, MeshRequest, Request};
 
 /// Who asks. It comes from how a session was opened, never from what the session says.
@@ -23,6 +24,10 @@ pub enum Action {
     Observe,
     /// Change who belongs to the network or whom this node dials.
     Administer,
+    /// See who is online.
+    See,
+    /// Speak for a user: be seen, send and be sent messages.
+    Speak,
 }
 
 /// What `request` wants to do.
@@ -30,6 +35,8 @@ pub fn action(request: &Request) -> Action {
     match request {
         Request::Data(DataRequest::Write(_)) => Action::Write,
         Request::Data(DataRequest::Watch { .. } | DataRequest::Unwatch { .. }) => Action::Read,
+        Request::Chat(ChatRequest::Users { .. } | ChatRequest::WatchUsers(_)) => Action::See,
+        Request::Chat(_) => Action::Speak,
         Request::Mesh(MeshRequest::Status | MeshRequest::Ping(_)) => Action::Observe,
         Request::Mesh(
             MeshRequest::AddPeer(_) | MeshRequest::RemovePeer(_) | MeshRequest::Remove(_),
@@ -51,7 +58,8 @@ mod tests {
 
     #[test]
     fn the_owner_may_do_everything_and_a_stranger_nothing() {
-        for action in [Action::Read, Action::Write, Action::Observe, Action::Administer] {
+        let of_data = [Action::Read, Action::Write, Action::Observe, Action::Administer];
+        for action in of_data.into_iter().chain([Action::See, Action::Speak]) {
             assert_eq!(check(Principal::Owner, action), Ok(()));
             assert_eq!(check(Principal::Anonymous, action), Err(ErrorCode::Forbidden));
         }

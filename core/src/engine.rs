@@ -284,6 +284,7 @@ impl Engine {
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 self.data.on_request(&mut ctx, caller, request);
             }
+            Request::Chat(_) => answer(done(Err(ErrorCode::NotConnected))),
             Request::Mesh(MeshRequest::Status) => {
                 let mut status = Box::new(MeshStatus::default());
                 self.mesh.fill_status(&mut status);

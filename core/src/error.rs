@@ -40,9 +40,24 @@ pub enum ErrorCode {
     /// A peer address that is not `http://host:port`, `ws://...`, or over the limit.
     #[error("the peer address is not usable: write http://host:port")]
     PeerAddress = 111,
+    /// The name of a user or room is empty, too long, or has what names must not have.
+    #[error("the name is not usable: 1 to 128 bytes of text, no control characters, no space at either end")]
+    Name = 112,
+    /// The body of a message is over its limit.
+    #[error("the message is too large: at most 64 KiB")]
+    MessageTooLarge = 113,
+    /// More rooms in one session than allowed.
+    #[error("too many rooms in this session: at most 64")]
+    RoomsMax = 115,
+    /// A status text over its limit.
+    #[error("the status is too long: at most 128 bytes of text without control characters")]
+    StatusText = 116,
+    /// A page or a watch of users that asks for too much.
+    #[error("too many names: at most 1,000")]
+    NamesMax = 117,
     /// A merged object would have more than `FIELDS_MAX` fields.
     #[error("too many fields: an object that is merged has at most 1,000")]
-    FieldsMax = 112,
+    FieldsMax = 118,
 
     // 2xx: understood, but not allowed or not possible now.
     /// The principal may not do this.
@@ -72,6 +87,18 @@ pub enum ErrorCode {
     /// A peer that is linked or listed already, or more peers than allowed.
     #[error("too many peers: at most 256 addresses")]
     PeersMax = 209,
+    /// The session has not said for whom it speaks.
+    #[error("say who you are first: connect with a user's name")]
+    NotConnected = 210,
+    /// The session is not in that room.
+    #[error("you are not in that room: join it first")]
+    NotInRoom = 211,
+    /// There is no session to go on with: it ended, or was on another node.
+    #[error("there is no session to go on with here: connect anew, and send again what was not settled")]
+    NotResumed = 212,
+    /// Too many of the session's messages are not settled yet.
+    #[error("too many messages are under way: wait until some are settled")]
+    Unsettled = 213,
 
     // 3xx: what another node sent is refused.
     /// Bytes that do not decode; the link is closed.

@@ -1,7 +1,7 @@
 //! The names of things: nodes, links, sessions, requests and paths.
 
 use crate::error::ErrorCode;
-use crate::limits::{PATH_BYTES_MAX, PATH_SEGMENTS_MAX, SEGMENT_BYTES_MAX};
+use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_SEGMENTS_MAX, SEGMENT_BYTES_MAX};
 use bytes::Bytes;
 use std::fmt;
 
@@ -92,6 +92,11 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// For a request whose reply nobody wants: it gets none.
+    pub const UNANSWERED: RequestId = RequestId(u64::MAX >> 1);
+}
+
 /// Names a watch within its session; chosen by the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub u64);
@@ -144,6 +149,74 @@ impl fmt::Display for Path {
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// The name of a user or of a room: 1 to 128 bytes of UTF-8 without control characters, without
+/// white space at either end. Ordered by bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Bytes);
+
+impl Name {
+    /// Checks `text` against the rules above.
+    pub fn new(text: impl Into<Bytes>) -> Result<Name, ErrorCode> {
+        let text = text.into();
+        let checked = std::str::from_utf8(&text).map_err(|_| ErrorCode::Name)?;
+        let sound = (1..=NAME_BYTES_MAX).contains(&text.len())
+            && checked.trim().len() == text.len()
+            && !checked.chars().any(char::is_control);
+        if sound { Ok(Name(text)) } else { Err(ErrorCode::Name) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("checked when it was made")
+    }
+
+    /// The name as shared bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// One client program of a user: 64 bits that it chose at random, kept over its reconnections.
+/// With a number that grows it names a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// What a client must show to go on with a session whose connection broke: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResumeToken(pub [u8; 16]);
+
+impl ResumeToken {
+    /// Reads 32 hex digits, either case.
+    pub fn from_hex(text: &str) -> Option<ResumeToken> {
+        from_hex(text).map(ResumeToken)
+    }
+}
+
+impl fmt::Display for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+/// It admits, so it is not for logs.
+impl fmt::Debug for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeToken(..)")
     }
 }
 
@@ -208,6 +281,19 @@ mod tests {
         let long = [&segment[..], &segment, &segment, &segment[..PATH_BYTES_MAX - 3 * 129]];
         assert!(Path::new(long.join("/")).is_ok());
         assert_eq!(Path::new(long.join("/") + "s").err(), Some(ErrorCode::PathTooLong));
+    }
+
+    #[test]
+    fn names_are_checked_to_the_byte() {
+        let refused = |text: &str| Name::new(text.to_owned()).is_err();
+        let most = "n".repeat(NAME_BYTES_MAX);
+        for sound in ["a", "Анна", "constructor", "__proto__", "a b", "<b>", &most] {
+            assert!(!refused(sound), "{sound:?}");
+        }
+        for bad in ["", " a", "a ", "a\0", "a\nb", "\u{85}", &(most.clone() + "n")] {
+            assert!(refused(bad), "{bad:?}");
+        }
+        assert!(Name::new(vec![0xff]).is_err());
     }
 
     #[test]

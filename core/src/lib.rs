@@ -5,6 +5,7 @@
 //! beneath it. No IO, no async, no clock, no randomness but what is handed in.
 
 pub mod access;
+pub mod chat;
 mod ctx;
 pub mod data;
 pub mod engine;

@@ -70,6 +70,36 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Entries looked at in one slice of long work.
 pub const SLICE_ENTRIES_MAX: usize = 4_096;
 
+/// Bytes of the name of a user or a room.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Bytes of the body of one chat message.
+pub const CHAT_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a custom status.
+pub const STATUS_BYTES_MAX: usize = 128;
+/// Rooms that one session may be in.
+pub const ROOMS_MAX: usize = 64;
+/// Names in one page of users, and in one watch of users.
+pub const NAMES_MAX: usize = 1_000;
+/// Messages of one session that are not settled yet.
+pub const UNSETTLED_MAX: usize = 16_384;
+/// Bytes of messages of one session that are not settled yet; at least one message is taken.
+pub const UNSETTLED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Messages that wait for one session to acknowledge them; one more closes it.
+pub const UNREAD_MAX: usize = 16_384;
+/// Bytes of messages that wait for one session to acknowledge them; more closes it.
+pub const UNREAD_BYTES_MAX: usize = 1024 * 1024;
+/// What a message counts beside its body.
+pub const MESSAGE_COST_BYTES: usize = 64;
+/// Conversations whose last message is known, in order to know repeats; the longest silent is
+/// forgotten first.
+pub const CONVERSATIONS_MAX: usize = 200_000;
+/// Users that are remembered after they went, for when they were last seen.
+pub const LAST_SEEN_MAX: usize = 20_000;
+/// Bytes of one page of a presence list, and of one batch of messages between two nodes.
+pub const CHAT_BATCH_BYTES: usize = 32 * 1024;
+/// Presence deltas of one node that wait for its list.
+pub const EARLY_DELTAS_MAX: usize = 1_024;
+
 /// What an operator or a test may set.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -95,6 +125,14 @@ pub struct Limits {
     pub graft_ms: u64,
     /// Offset from the neighbors' clocks at which local writes are refused, in milliseconds.
     pub clock_off_ms_max: u64,
+    /// How long a chat session waits for a client whose connection broke, in milliseconds.
+    pub resume_ms: u64,
+    /// How long a message waits for a user who was online and is not now, in milliseconds.
+    pub hold_ms: u64,
+    /// How often neighbors compare which presence lists they have, in milliseconds.
+    pub presence_ms: u64,
+    /// How long repeats of a message are recognised at the least, in milliseconds.
+    pub repeat_ms: u64,
 }
 
 impl Default for Limits {
@@ -111,6 +149,10 @@ impl Default for Limits {
             announce_ms: 100,
             graft_ms: 100,
             clock_off_ms_max: 30_000,
+            resume_ms: 10_000,
+            hold_ms: 10_000,
+            presence_ms: 10_000,
+            repeat_ms: 600_000,
         }
     }
 }

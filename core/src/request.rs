@@ -4,6 +4,7 @@
 //! [`crate::data::read`] and need not pass the engine.
 
 use crate::access::Principal;
+use crate::chat::words::{ChatEvent, ChatRequest, Presence};
 use crate::data::{Entry, EntryKey};
 use crate::error::ErrorCode;
 use crate::id::{NodeId, Path, RequestId, SessionId, StoreId, WatchId};
@@ -27,6 +28,8 @@ pub struct Caller {
 pub enum Request {
     /// Of shared data.
     Data(DataRequest),
+    /// Of chat.
+    Chat(ChatRequest),
     /// Of the mesh.
     Mesh(MeshRequest),
 }
@@ -133,6 +136,8 @@ pub enum Reply {
     },
     /// Done, nothing to say.
     Done,
+    /// Users, in the order of their names, and whether there are more.
+    Users(Vec<Presence>, bool),
     /// The state of the mesh as this node sees it.
     Mesh(Box<MeshStatus>),
     /// The node answered.
@@ -162,6 +167,8 @@ pub struct Written {
 pub enum Event {
     /// Changes that a watch covers, in the order of their numbers, durable on this node.
     Changed(WatchId, Vec<Changed>),
+    /// Of chat.
+    Chat(ChatEvent),
 }
 
 /// One change of shared data.

@@ -1,0 +1,2 @@
+//! Chat: presence and messages between people on any node.
+pub mod words;
