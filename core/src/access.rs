@@ -1,7 +1,7 @@
 //! Who may do what. Every request carries a principal and passes one check.
 
-use crate::error::ErrorCode;
 use crate::chat::words::ChatRequest;
+use crate::error::ErrorCode;
 use crate::request::{DataRequest, MeshRequest, Request};
 
 /// Who asks. It comes from how a session was opened, never from what the session says.

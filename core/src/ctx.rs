@@ -99,6 +99,9 @@ impl Ctx<'_> {
 
     /// Answers a request.
     pub(crate) fn reply(&mut self, session: SessionId, request: RequestId, reply: Reply) {
+        if request == RequestId::UNANSWERED {
+            return;
+        }
         self.output(Output::Reply(session, request, reply));
     }
 

@@ -4,6 +4,7 @@
 //! over many inputs before [`Engine::finish`] is the group commit: one batch, one sync.
 
 use crate::access;
+use crate::chat::Chat;
 use crate::ctx::{Ctx, Fact, Outgoing, Speaks};
 use crate::data::{Data, DataConfig};
 use crate::error::ErrorCode;
@@ -157,6 +158,7 @@ pub(crate) const CLOCK_BOUND: &[u8] = b"clock";
 /// The state of a node.
 pub struct Engine {
     mesh: Mesh,
+    chat: Chat,
     data: Data,
     limits: Limits,
     clock: Clock,
@@ -223,10 +225,11 @@ impl Engine {
         let (network, histories) = (config.network, config.histories);
         let data_config = DataConfig { own, network, seed: config.seed, histories };
         let data = Data::open(&mut ctx, data_config);
+        let chat = Chat::new(&mut ctx, own, config.boot);
         let mut mesh = Mesh::new(config.identity, network, config.boot, config.addresses);
         mesh.open_peers(&mut ctx, config.peers);
         let limits = config.limits;
-        let mut engine = Engine { mesh, data, limits, clock, rng, stats, outgoing, facts };
+        let mut engine = Engine { mesh, chat, data, limits, clock, rng, stats, outgoing, facts };
         engine.settle(now, store, step);
         engine.finish(now, store, step);
         engine
@@ -245,9 +248,13 @@ impl Engine {
             Input::Frame(link, frame) => self.mesh.on_frame(&mut ctx, link, frame),
             Input::DialFailed(address, why) => self.mesh.on_dial_failed(&mut ctx, address, why),
             Input::Request(caller, request) => self.on_request(now, caller, request, store, step),
-            Input::SessionClosed(session) => self.data.on_session_closed(session),
+            Input::SessionClosed(session) => {
+                self.data.on_session_closed(&mut ctx, session);
+                self.chat.on_session_closed(&mut ctx, session);
+            }
             Input::Tick => {
                 self.mesh.on_tick(&mut ctx);
+                self.chat.on_tick(&mut ctx);
                 let clocks_agree = self.mesh.clocks_agree();
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 if clocks_agree {
@@ -284,11 +291,12 @@ impl Engine {
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 self.data.on_request(&mut ctx, caller, request);
             }
-            Request::Chat(_) => answer(done(Err(ErrorCode::NotConnected))),
+            Request::Chat(request) => self.chat.on_request(&mut ctx, caller, request),
             Request::Mesh(MeshRequest::Status) => {
                 let mut status = Box::new(MeshStatus::default());
                 self.mesh.fill_status(&mut status);
                 self.data.fill_status(&mut status);
+                self.chat.fill_status(&mut status);
                 status.stats = ctx.stats.clone();
                 ctx.reply(caller.session, caller.request, Reply::Mesh(status));
             }
@@ -317,6 +325,8 @@ impl Engine {
     pub fn finish(&mut self, now: Now, store: &dyn Store, step: &mut Step) {
         let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
         self.data.on_step_end(&mut ctx);
+        let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+        self.chat.on_step_end(&mut ctx);
         self.settle(now, store, step);
         let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
         self.mesh.on_step_end(&mut ctx);
@@ -346,15 +356,30 @@ impl Engine {
     }
 
     fn deliver(&mut self, now: Now, delivery: Delivery, store: &dyn Store, step: &mut Step) {
-        let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
+        let speaks = match &delivery {
+            Delivery::Message { tag: Tag::CHAT, .. } | Delivery::Unicast { tag: Tag::CHAT, .. } => {
+                Speaks::AtOnce
+            }
+            Delivery::Spread { envelope, .. } if envelope.tag == Tag::CHAT => Speaks::AtOnce,
+            _ => Speaks::AfterWrite,
+        };
+        let mut ctx = ctx!(self, now, store, step, speaks);
         let (link, handled) = match delivery {
             Delivery::Neighbor(node, change) => {
-                return self.data.on_neighbor(&mut ctx, node, change);
+                self.data.on_neighbor(&mut ctx, node, change);
+                let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+                return self.chat.on_neighbor(&mut ctx, node, change);
+            }
+            Delivery::Reach(node, boot) => {
+                self.data.on_reach(&mut ctx, node, boot);
+                let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
+                return self.chat.on_reach(&mut ctx, node, boot);
             }
             Delivery::Message { link, from, tag, body, marked } => {
                 ctx.marked = marked;
                 match tag {
                     Tag::DATA => (link, self.data.on_message(&mut ctx, from, body)),
+                    Tag::CHAT => (link, self.chat.on_message(&mut ctx, from, body)),
                     _ => {
                         ctx.stats.unknown_messages += 1;
                         return;
@@ -364,6 +389,7 @@ impl Engine {
             Delivery::Unicast { from, tag, body } => {
                 let handled = match tag {
                     Tag::DATA => self.data.on_message(&mut ctx, from, body),
+                    Tag::CHAT => self.chat.on_message(&mut ctx, from, body),
                     _ => Err(Malformed),
                 };
                 // Malformed bytes are their sender's fault, not that of the link they came by.
@@ -375,11 +401,12 @@ impl Engine {
                 let (origin, body) = (envelope.origin, envelope.body.clone());
                 let handled = match envelope.tag {
                     Tag::DATA => self.data.on_spread(&mut ctx, origin, body),
+                    Tag::CHAT => self.chat.on_spread(&mut ctx, origin, body),
                     _ => Ok(()), // relayed blind: a newer version's service
                 };
                 if handled.is_ok() && !ctx.refused {
                     let weight = ctx.weight;
-                    self.mesh.relay(&mut ctx, envelope, Some(from), Speaks::AfterWrite, weight);
+                    self.mesh.relay(&mut ctx, envelope, Some(from), speaks, weight);
                 }
                 (link, handled)
             }
@@ -391,8 +418,8 @@ impl Engine {
 
     /// When [`Input::Tick`] is due; a time in the past means at once.
     pub fn next_tick(&self) -> Option<Time> {
-        let data = self.data.next_tick();
-        self.mesh.next_tick(&self.limits).into_iter().chain(data).min()
+        let mesh = self.mesh.next_tick(&self.limits);
+        [mesh, self.chat.next_tick(), self.data.next_tick()].into_iter().flatten().min()
     }
 
     /// Counters since the start of this run.

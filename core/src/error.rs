@@ -41,7 +41,9 @@ pub enum ErrorCode {
     #[error("the peer address is not usable: write http://host:port")]
     PeerAddress = 111,
     /// The name of a user or room is empty, too long, or has what names must not have.
-    #[error("the name is not usable: 1 to 128 bytes of text, no control characters, no space at either end")]
+    #[error(
+        "the name is not usable: 1 to 128 bytes of text, no control characters, no space at either end"
+    )]
     Name = 112,
     /// The body of a message is over its limit.
     #[error("the message is too large: at most 64 KiB")]
@@ -94,7 +96,9 @@ pub enum ErrorCode {
     #[error("you are not in that room: join it first")]
     NotInRoom = 211,
     /// There is no session to go on with: it ended, or was on another node.
-    #[error("there is no session to go on with here: connect anew, and send again what was not settled")]
+    #[error(
+        "there is no session to go on with here: connect anew, and send again what was not settled"
+    )]
     NotResumed = 212,
     /// Too many of the session's messages are not settled yet.
     #[error("too many messages are under way: wait until some are settled")]

@@ -23,5 +23,8 @@ pub mod rng;
 mod service;
 pub mod stats;
 pub mod store;
+mod table;
 pub mod time;
+#[cfg(test)]
+mod toy;
 pub mod wire;

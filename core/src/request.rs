@@ -205,6 +205,8 @@ pub struct MeshStatus {
     pub tombstones: u64,
     /// Sum over all entries: two nodes with the same sum hold the same.
     pub digest: [u8; 32],
+    /// Chat sessions on this node.
+    pub sessions: u64,
     /// Median offset of the neighbors' clocks to this node's, in milliseconds.
     pub clock_offset_ms: i64,
 }
@@ -224,6 +226,8 @@ pub struct NodeStatus {
     pub addresses: Vec<String>,
     /// The nodes that it says it is linked to.
     pub links: Vec<NodeId>,
+    /// Chat users with a session there, as far as is known here.
+    pub users: u64,
     /// Whether it was removed from the network.
     pub removed: bool,
 }

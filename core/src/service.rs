@@ -30,7 +30,7 @@ pub(crate) trait Service {
     /// A local client asks.
     fn on_request(&mut self, ctx: &mut Ctx, caller: Caller, request: Self::Request);
     /// A local client is gone.
-    fn on_session_closed(&mut self, session: SessionId);
+    fn on_session_closed(&mut self, ctx: &mut Ctx, session: SessionId);
     /// A message that was spread to all, first sent by `origin`. Not to accept it
     /// (`ctx.refused`) keeps it from being passed on. An error closes the link.
     fn on_spread(&mut self, ctx: &mut Ctx, origin: NodeId, body: Bytes) -> Handled;
@@ -38,6 +38,8 @@ pub(crate) trait Service {
     fn on_message(&mut self, ctx: &mut Ctx, from: NodeId, body: Bytes) -> Handled;
     /// A neighbor came, went, or fell behind.
     fn on_neighbor(&mut self, ctx: &mut Ctx, node: NodeId, change: NeighborChange);
+    /// A node can be reached now, in this run; or, without one, cannot be reached any more.
+    fn on_reach(&mut self, _ctx: &mut Ctx, _node: NodeId, _boot: Option<u64>) {}
     /// The deadline of `next_tick` has come.
     fn on_tick(&mut self, ctx: &mut Ctx);
     /// The step ends: what was gathered over its inputs is written and sent.

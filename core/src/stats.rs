@@ -45,4 +45,14 @@ pub struct Stats {
     pub differences: u64,
     /// Changes told to watches.
     pub events: u64,
+    /// Chat messages that sessions of this node handed in.
+    pub messages_taken: u64,
+    /// Chat messages given to sessions of this node, one per session.
+    pub messages_given: u64,
+    /// Chat messages that sessions of this node have taken in.
+    pub messages_delivered: u64,
+    /// Chat messages that had been here before.
+    pub messages_repeated: u64,
+    /// Times that another node asked for this one's presence.
+    pub presence_lists: u64,
 }

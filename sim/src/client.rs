@@ -234,8 +234,10 @@ impl World {
 
     /// A node tells a session something.
     pub(crate) fn on_event(&mut self, node: usize, session: SessionId, event: ToldEvent) {
-        let ToldEvent::Changed(watch, changes) = event;
-        self.on_changed(node, session, watch, changes);
+        match event {
+            ToldEvent::Changed(watch, changes) => self.on_changed(node, session, watch, changes),
+            ToldEvent::Chat(_) => {}
+        }
     }
 }
 

@@ -154,8 +154,8 @@ pub enum ChatEvent {
     Users {
         /// Whether this is everybody who is watched and online: forget what was told before.
         all: bool,
-        /// The changes, each user once.
-        changes: Vec<Presence>,
+        /// The changes, each user once, in the order of their names; shared by all who watch alike.
+        changes: Arc<Vec<Presence>>,
     },
     /// Who came and went in a room that the session is in.
     Room {

@@ -293,7 +293,7 @@ impl Service for Data {
         ctx.reply(caller.session, caller.request, reply);
     }
 
-    fn on_session_closed(&mut self, session: SessionId) {
+    fn on_session_closed(&mut self, _: &mut Ctx, session: SessionId) {
         self.interest.remove_session(session);
     }
 

@@ -1,171 +1,18 @@
-//! A few engines wired together by hand: first proofs that the parts fit. The simulator does the
-//! rest.
+//! Shared data between a few engines: first proofs that the parts fit. The simulator does the rest.
 
 use crate::access::Principal;
 use crate::data::read;
 use crate::engine::{Engine, EngineConfig, Input, Output, Step};
 use crate::error::ErrorCode;
-use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId, WatchId};
-use crate::identity::{Identity, Signature};
+use crate::id::{NetworkId, NodeId, Path, RequestId, SessionId, WatchId};
 use crate::limits::Limits;
 use crate::request::*;
 use crate::store::MemoryStore;
-use crate::time::{Now, Time};
+use crate::time::Now;
+use crate::toy::{Toy, World};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
-
-struct Toy(NodeId);
-
-impl Identity for Toy {
-    fn node(&self) -> NodeId {
-        self.0
-    }
-    fn sign(&self, message: &[u8]) -> Signature {
-        signature(self.0, message)
-    }
-    fn verify(&self, node: NodeId, message: &[u8], found: &Signature) -> bool {
-        signature(node, message) == *found
-    }
-}
-
-fn signature(node: NodeId, message: &[u8]) -> Signature {
-    let hash = *blake3::keyed_hash(&node.0, message).as_bytes();
-    std::array::from_fn(|at| hash[at % 32])
-}
-
-struct Node {
-    engine: Engine,
-    store: MemoryStore,
-    replies: Vec<(RequestId, Reply)>,
-    events: Vec<Changed>,
-}
-
-/// Engines whose frames arrive at once and in order.
-struct World {
-    nodes: Vec<Node>,
-    links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
-    now: Now,
-    next: u64,
-    /// How many messages in a row led to the last change of any store.
-    depth: u64,
-}
 
 impl World {
-    fn new(count: usize) -> World {
-        let now = Now { time: Time(1), wall_ms: 1_000_000_000 };
-        let mut world = World { nodes: Vec::new(), links: BTreeMap::new(), now, next: 1, depth: 0 };
-        for n in 0..count {
-            let config = EngineConfig {
-                identity: Box::new(Toy(NodeId([n as u8 + 1; 32]))),
-                network: NetworkId([9; 16]),
-                boot: 1,
-                seed: n as u64,
-                peers: Vec::new(),
-                addresses: Vec::new(),
-                histories: vec![(path("old"), 2)],
-                limits: Limits::default(),
-            };
-            let mut store = MemoryStore::default();
-            let mut step = Step::default();
-            let engine = Engine::open(config, now, &store, &mut step);
-            store.apply(&step.batch);
-            world.nodes.push(Node { engine, store, replies: Vec::new(), events: Vec::new() });
-        }
-        world
-    }
-
-    fn link(&mut self, a: usize, b: usize) {
-        let (at_a, at_b) = (LinkId(self.next), LinkId(self.next + 1));
-        self.next += 2;
-        self.links.insert((a, at_a), (b, at_b));
-        self.links.insert((b, at_b), (a, at_a));
-        let wall_ms = self.now.wall_ms;
-        let mut ups = Vec::new();
-        for (own, link, other) in [(a, at_a, b), (b, at_b, a)] {
-            let node = self.nodes[other].engine.node();
-            let dialled = (own == a).then(|| "http://peer".to_owned());
-            ups.push((own, Input::LinkUp { link, node, boot: 1, wall_ms, dialled }));
-        }
-        self.inputs(ups);
-    }
-
-    fn cut(&mut self, a: usize, b: usize) {
-        let at = |(from, _): &(usize, LinkId), (to, _): &(usize, LinkId)| (*from, *to) == (a, b);
-        let Some((one, other)) = self.links.iter().find(|(f, t)| at(f, t)) else { return };
-        let ((a, at_a), (b, at_b)) = (*one, *other);
-        self.links.remove(&(a, at_a));
-        self.links.remove(&(b, at_b));
-        self.input(a, Input::LinkDown(at_a));
-        self.input(b, Input::LinkDown(at_b));
-    }
-
-    fn input(&mut self, at: usize, input: Input) {
-        self.inputs(vec![(at, input)]);
-    }
-
-    fn inputs(&mut self, inputs: Vec<(usize, Input)>) {
-        let mut queue: VecDeque<_> = inputs.into_iter().map(|(at, input)| (at, input, 0)).collect();
-        while let Some((at, input, depth)) = queue.pop_front() {
-            let node = &mut self.nodes[at];
-            let mut step = Step::default();
-            node.engine.handle(self.now, input, &node.store, &mut step);
-            node.engine.finish(self.now, &node.store, &mut step);
-            if !step.batch.is_empty() {
-                self.depth = depth;
-            }
-            node.store.apply(&step.batch);
-            if node.engine.next_tick() == Some(Time(0)) {
-                queue.push_front((at, Input::Tick, depth));
-            }
-            for output in step.at_once.into_iter().chain(step.outputs) {
-                match output {
-                    Output::Send(link, frame) => {
-                        if let Some((to, link)) = self.links.get(&(at, link)) {
-                            queue.push_back((*to, Input::Frame(*link, frame), depth + 1));
-                        }
-                    }
-                    Output::Close(link, why) => {
-                        assert!(!why.contains("malformed"), "{why}");
-                        if let Some((to, far)) = self.links.remove(&(at, link)) {
-                            self.links.remove(&(to, far));
-                            queue.push_back((to, Input::LinkDown(far), depth));
-                        }
-                    }
-                    Output::Reply(_, request, reply) => node.replies.push((request, reply)),
-                    Output::Event(_, Event::Changed(_, changes)) => node.events.extend(changes),
-                    Output::Halt(error) => panic!("{error}"),
-                    Output::Dial(_) | Output::Notice(_) => {}
-                }
-            }
-        }
-    }
-
-    fn run(&mut self, ms: u64) {
-        for _ in 0..ms / 50 {
-            self.now.time = self.now.time + 50;
-            self.now.wall_ms += 50;
-            for at in 0..self.nodes.len() {
-                if self.nodes[at].engine.next_tick().is_some_and(|due| due <= self.now.time) {
-                    self.input(at, Input::Tick);
-                }
-            }
-        }
-    }
-
-    fn ask(&mut self, at: usize, request: Request) -> Reply {
-        let caller = Caller {
-            session: SessionId(1),
-            request: RequestId(self.next),
-            principal: Principal::Owner,
-        };
-        self.next += 1;
-        self.input(at, Input::Request(caller, request));
-        match self.nodes[at].replies.pop() {
-            Some((request, reply)) if request == caller.request => reply,
-            other => panic!("no reply but {other:?}"),
-        }
-    }
-
     fn write(&mut self, at: usize, write: Write) -> Reply {
         self.ask(at, Request::Data(DataRequest::Write(vec![write])))
     }

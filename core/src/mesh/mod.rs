@@ -53,6 +53,8 @@ const RECORD_PAUSE_MS: u64 = 100;
 pub(crate) enum Delivery {
     /// Something happened to a neighbor.
     Neighbor(NodeId, NeighborChange),
+    /// A node can be reached now, in this run; or, without one, cannot be reached any more.
+    Reach(NodeId, Option<u64>),
     /// A message of the neighbor.
     Message { link: LinkId, from: NodeId, tag: Tag, body: Bytes, marked: Option<Marked> },
     /// A message of a node, over the reliable channel.
@@ -82,6 +84,8 @@ pub(crate) struct Mesh {
     /// When this node's record is due to be made anew.
     record_due: Option<Time>,
     graph_changed: bool,
+    /// The nodes that can be reached, and their runs.
+    reached: BTreeMap<NodeId, u64>,
     wall_at: Option<(Time, u64)>,
     /// Whether the operator was told that this node's clock is off.
     was_clock_off: bool,
@@ -113,6 +117,7 @@ impl Mesh {
             record_at: Time(0),
             record_due: Some(Time(0)),
             graph_changed: true,
+            reached: BTreeMap::new(),
             wall_at: None,
             was_clock_off: false,
             deliveries: Vec::new(),
@@ -471,6 +476,27 @@ impl Mesh {
         let claims = claims.filter(|(node, _)| *node != self.own);
         self.routes.rebuild(self.own, self.neighbors.keys().copied(), claims);
         self.channels.on_reroute(now);
+        self.tell_reach();
+    }
+
+    /// Tells services which nodes have come within reach, or have gone, or have begun a new run.
+    fn tell_reach(&mut self) {
+        let can_reach = |record: &Record| self.routes.way(record.node).is_some();
+        let reached: BTreeMap<NodeId, u64> = self
+            .members
+            .records()
+            .filter(|record| can_reach(record))
+            .map(|record| (record.node, record.boot))
+            .collect();
+        let before = std::mem::replace(&mut self.reached, reached);
+        for node in before.keys().filter(|node| !self.reached.contains_key(node)) {
+            self.deliveries.push(Delivery::Reach(*node, None));
+        }
+        for (node, boot) in
+            self.reached.iter().filter(|(node, boot)| before.get(node) != Some(boot))
+        {
+            self.deliveries.push(Delivery::Reach(*node, Some(*boot)));
+        }
     }
 
     /// The step ends: frames are packed.

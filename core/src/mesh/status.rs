@@ -14,6 +14,7 @@ impl Mesh {
             boot: self.boot,
             addresses: self.addresses.clone(),
             links: own_links,
+            users: 0,
             removed: false,
         }];
         for record in self.members.records().filter(|record| record.node != self.own) {
@@ -25,6 +26,7 @@ impl Mesh {
                 boot: record.boot,
                 addresses: record.addresses.clone(),
                 links: record.links.clone(),
+                users: 0,
                 removed: false,
             });
         }
@@ -35,6 +37,7 @@ impl Mesh {
             boot: 0,
             addresses: Vec::new(),
             links: Vec::new(),
+            users: 0,
             removed: true,
         }));
         status.nodes.sort_by_key(|node| node.node);

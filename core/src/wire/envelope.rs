@@ -14,6 +14,8 @@ impl Tag {
     pub const MESH: Tag = Tag(0);
     /// Shared data.
     pub const DATA: Tag = Tag(1);
+    /// Chat.
+    pub const CHAT: Tag = Tag(2);
 }
 
 /// One payload on its way to all nodes.

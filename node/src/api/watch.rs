@@ -154,6 +154,8 @@ impl Watch {
                     Some(Event::Changed(_, changes)) => {
                         self.read_event(changes).map_err(damaged)?
                     }
+                    // This session speaks for no user.
+                    Some(Event::Chat(_)) => {}
                     // It was too slow, or the node closes: the next request tells.
                     None => self.stage = Stage::Log(None),
                 },

@@ -2,8 +2,10 @@
 //!
 //! Limits: `REQUESTS_MAX`, `EVENT_BYTES_MAX`, `EVENTS_MAX`.
 
+use folkmoot_core::chat::words::{ChatEvent, Presence};
 use folkmoot_core::error::ErrorCode;
-use folkmoot_core::id::{RequestId, SessionId};
+use folkmoot_core::id::{Name, RequestId, SessionId};
+use folkmoot_core::limits::MESSAGE_COST_BYTES;
 use folkmoot_core::request::{Event, Reply};
 use std::collections::VecDeque;
 use std::mem;
@@ -256,5 +258,29 @@ fn event_bytes(event: &Event) -> usize {
                 128 + change.key.as_bytes().len() + value
             })
             .sum(),
+        Event::Chat(told) => chat_bytes(told),
+    }
+}
+
+fn chat_bytes(told: &ChatEvent) -> usize {
+    let names = |names: &[Name]| -> usize {
+        names.iter().map(|name| MESSAGE_COST_BYTES + name.as_bytes().len()).sum()
+    };
+    match told {
+        ChatEvent::Messages { messages, .. } | ChatEvent::Signals(messages) => {
+            messages.iter().map(|message| MESSAGE_COST_BYTES + message.body.len()).sum()
+        }
+        ChatEvent::Settled(settled) => MESSAGE_COST_BYTES * settled.len(),
+        ChatEvent::Users { changes, .. } => {
+            let user = |one: &Presence| {
+                let status = one.status.as_ref().map_or(0, |text| text.len());
+                MESSAGE_COST_BYTES + one.user.as_bytes().len() + status
+            };
+            changes.iter().map(user).sum()
+        }
+        ChatEvent::Room { room, joined, left, .. } => {
+            room.as_bytes().len() + names(joined) + names(left)
+        }
+        ChatEvent::Ended(_) => 0,
     }
 }

@@ -1,0 +1,453 @@
+//! Who is there: each node owns the truth about its own sessions and tells it to all.
+//!
+//! A node's presence is a history of deltas, numbered within its run. Deltas are spread to all. Who
+//! finds a number missing asks the node itself, which answers with the deltas that it still has, or
+//! with all of its presence in pages. Neighbors compare now and then how far they are.
+
+use super::directory::NodeIndex;
+use super::nodes::Node;
+use super::wire::{Item, Place, Said};
+use super::words::Presence;
+use super::{Chat, Touched};
+use crate::ctx::{Ctx, Dest};
+use crate::id::{Name, NodeId};
+use crate::limits::{CHAT_BATCH_BYTES, EARLY_DELTAS_MAX, LAST_SEEN_MAX};
+use crate::wire::codec::{Decoded, Malformed};
+use crate::wire::envelope::Tag;
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+
+/// How long a delta that came too early waits for those before it, in milliseconds.
+const EARLY_MS: u64 = 300;
+/// How long an answer is waited for, in milliseconds.
+const ASK_PAUSE_MS: u64 = 3_000;
+/// Own deltas that are kept for those who ask.
+const LOG_MAX: usize = 1_024;
+/// Bytes of such deltas.
+const LOG_BYTES_MAX: usize = 1024 * 1024;
+/// Pages of one node's list, at the most: of more than a million users.
+const PAGES_MAX: usize = 2_048;
+
+impl Chat {
+    // This node's own presence
+
+    /// A user's sessions at this node, or their status, changed.
+    pub(super) fn own_user_changed(&mut self, user: &Name) {
+        let sessions = self.by_user.get(user).map_or(0, Vec::len);
+        if sessions == 0 {
+            self.own_status.remove(user);
+        }
+        let item = Item::User {
+            user: user.clone(),
+            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+            status: self.own_status.get(user).cloned(),
+        };
+        self.own_changes.insert((user.clone(), None), item.clone());
+        self.apply_item(0, item);
+    }
+
+    /// A user's sessions in a room at this node changed.
+    pub(super) fn own_member_changed(&mut self, room: &Name, user: &Name, sessions: u32) {
+        let item = Item::Member { room: room.clone(), user: user.clone(), sessions };
+        self.own_changes.insert((user.clone(), Some(room.clone())), item.clone());
+        self.apply_item(0, item);
+    }
+
+    /// Spreads what changed at this node in this step.
+    pub(super) fn spread_changes(&mut self, ctx: &mut Ctx) {
+        if self.own_changes.is_empty() {
+            return;
+        }
+        let changes = std::mem::take(&mut self.own_changes);
+        // The statistics of what is pushed count entries of data.
+        let weight = std::mem::replace(&mut ctx.weight, 0);
+        let mut pages = Pages::default();
+        changes.values().for_each(|item| pages.push(item));
+        for items in pages.end() {
+            self.own_place.sequence += 1;
+            let said = Said::Delta(self.own_place, items.clone());
+            ctx.send(Tag::CHAT, Dest::All, said.encode());
+            self.log_bytes += items.len();
+            self.log.push_back(items);
+        }
+        ctx.weight = weight;
+        while self.log.len() > LOG_MAX || self.log_bytes > LOG_BYTES_MAX {
+            self.log_bytes -= self.log.pop_front().map_or(0, |items| items.len());
+        }
+    }
+
+    /// Another node asks for what it does not have of this node's presence.
+    pub(super) fn on_ask(&mut self, ctx: &mut Ctx, from: NodeId, asked: Place) {
+        let own = self.own_place;
+        let behind = own.sequence.checked_sub(asked.sequence).filter(|_| asked.boot == own.boot);
+        let logged = behind.map(|behind| usize::try_from(behind).unwrap_or(usize::MAX));
+        let said = match logged.and_then(|behind| self.log.len().checked_sub(behind)) {
+            Some(first) if first < self.log.len() => {
+                let oldest = own.sequence + 1 - self.log.len() as u64;
+                let place = |at: usize| Place { sequence: oldest + at as u64, ..own };
+                let deltas = self.log.iter().enumerate().skip(first);
+                deltas.map(|(at, items)| Said::Delta(place(at), items.clone())).collect()
+            }
+            Some(_) => vec![Said::Delta(own, Bytes::new())],
+            None => self.own_list(),
+        };
+        ctx.stats.presence_lists += 1;
+        for said in said {
+            ctx.send(Tag::CHAT, Dest::Node(from), said.encode());
+        }
+    }
+
+    fn own_list(&self) -> Vec<Said> {
+        let mut pages = Pages::default();
+        self.directory.at_node(0, |name, sessions| {
+            let user = Name::new(Bytes::copy_from_slice(name)).expect("checked when it came");
+            let status = self.own_status.get(&user).cloned();
+            pages.push(&Item::User { user, sessions, status });
+        });
+        for (room, state) in &self.rooms {
+            for (user, at) in &state.members {
+                if let Some(sessions) = at.get(&0) {
+                    let (room, user) = (room.clone(), user.clone());
+                    pages.push(&Item::Member { room, user, sessions: *sessions });
+                }
+            }
+        }
+        let mut pages = pages.end();
+        if pages.is_empty() {
+            pages.push(Bytes::new());
+        }
+        let (place, count) = (self.own_place, pages.len());
+        let page = |(at, items)| Said::List { place, first: at == 0, last: at + 1 == count, items };
+        pages.into_iter().enumerate().map(page).collect()
+    }
+
+    // Other nodes' presence
+
+    /// A node can be reached, in this run; or cannot be reached any more.
+    pub(super) fn on_node_reach(&mut self, ctx: &mut Ctx, id: NodeId, boot: Option<u64>) {
+        self.version += 1;
+        let index = self.nodes.index(id);
+        let Some(boot) = boot else {
+            let Some(index) = index else { return };
+            self.touch_node(index);
+            if let Some(node) = self.nodes.get_mut(index) {
+                node.reachable = false;
+                node.ask_at = None;
+                (node.posts, node.runs) = Default::default();
+            }
+            self.on_node_lost(ctx, index);
+            return;
+        };
+        let (index, emptied) =
+            match index.map(|index| (index, false)).or_else(|| self.nodes.add(id)) {
+                Some(found) => found,
+                None => return, // more nodes than there may be: the mesh does not know them either
+            };
+        let before = self.nodes.get(index).map(|node| (node.place.boot, node.reachable));
+        let same_run = before.is_some_and(|(known, _)| known == boot) && !emptied;
+        if !same_run {
+            if before.is_some_and(|(_, reachable)| reachable) {
+                self.on_node_lost(ctx, index);
+            }
+            self.clear_node(index);
+        }
+        if let Some(node) = self.nodes.get_mut(index) {
+            if !same_run {
+                node.place = Place { boot, sequence: 0 };
+                node.early.clear();
+                node.pages = None;
+            }
+            node.reachable = true;
+            node.ask_at = Some(ctx.now.time);
+        }
+        self.touch_node(index);
+    }
+
+    /// A delta of a node's presence, spread or sent because it was asked for.
+    pub(super) fn on_delta(
+        &mut self,
+        ctx: &mut Ctx,
+        from: NodeId,
+        place: Place,
+        items: Bytes,
+    ) -> Decoded<()> {
+        let Some((index, node)) = self.node_in_run(from, place.boot) else { return Ok(()) };
+        if place.sequence <= node.place.sequence {
+            if place.sequence == node.place.sequence {
+                node.ask_at = None; // the answer that nothing is missing
+            }
+            return Ok(());
+        }
+        if place.sequence > node.place.sequence + 1 {
+            if node.early.len() < EARLY_DELTAS_MAX {
+                node.early.insert(place.sequence, Bytes::copy_from_slice(&items));
+            }
+            let due = ctx.now.time + EARLY_MS;
+            node.ask_at = Some(node.ask_at.map_or(due, |at| at.min(due)));
+            return Ok(());
+        }
+        node.place = place;
+        self.apply_items(index, items)?;
+        self.apply_early(index)
+    }
+
+    /// A page of a node's list.
+    pub(super) fn on_list(
+        &mut self,
+        ctx: &mut Ctx,
+        from: NodeId,
+        place: Place,
+        (first, last): (bool, bool),
+        items: Bytes,
+    ) -> Decoded<()> {
+        let Some((index, node)) = self.node_in_run(from, place.boot) else { return Ok(()) };
+        if first {
+            node.pages = Some((place, Vec::new()));
+        }
+        let Some((at, pages)) = node.pages.as_mut().filter(|(at, _)| *at == place) else {
+            return Ok(()); // of a list whose beginning was lost
+        };
+        if pages.len() >= PAGES_MAX {
+            return Err(Malformed);
+        }
+        pages.push(items);
+        node.ask_at = Some(ctx.now.time + ASK_PAUSE_MS);
+        if !last {
+            return Ok(());
+        }
+        let (place, pages) = (*at, std::mem::take(pages));
+        node.pages = None;
+        if place.sequence < node.place.sequence {
+            return Ok(()); // what came meanwhile is newer
+        }
+        node.place = place;
+        node.ask_at = None;
+        node.early.retain(|sequence, _| *sequence > place.sequence);
+        self.clear_node(index);
+        for items in pages {
+            self.apply_items(index, items)?;
+        }
+        self.apply_early(index)
+    }
+
+    fn apply_early(&mut self, index: NodeIndex) -> Decoded<()> {
+        while let Some(node) = self.nodes.get_mut(index) {
+            let Some(items) = node.early.remove(&(node.place.sequence + 1)) else { break };
+            node.place.sequence += 1;
+            self.apply_items(index, items)?;
+        }
+        if let Some(node) = self.nodes.get_mut(index)
+            && node.early.is_empty()
+        {
+            node.ask_at = None;
+        }
+        Ok(())
+    }
+
+    fn node_in_run(&mut self, id: NodeId, boot: u64) -> Option<(NodeIndex, &mut Node)> {
+        let index = self.nodes.index(id)?;
+        let node = self.nodes.get_mut(index).filter(|node| node.place.boot == boot)?;
+        Some((index, node))
+    }
+
+    /// Forgets the presence of a node.
+    fn clear_node(&mut self, index: NodeIndex) {
+        for item in self.items_of(index) {
+            self.apply_item(index, item);
+        }
+    }
+
+    /// All that is known to be at a node, with no sessions.
+    fn items_of(&self, index: NodeIndex) -> Vec<Item> {
+        let mut items = Vec::new();
+        self.directory.at_node(index, |name, _| {
+            let user = Name::new(Bytes::copy_from_slice(name)).expect("checked when it came");
+            items.push(Item::User { user, sessions: 0, status: None });
+        });
+        for (room, state) in &self.rooms {
+            for (user, _) in state.members.iter().filter(|(_, at)| at.contains_key(&index)) {
+                items.push(Item::Member { room: room.clone(), user: user.clone(), sessions: 0 });
+            }
+        }
+        items
+    }
+
+    /// What is at a node is about to count, or not to count any more.
+    fn touch_node(&mut self, index: NodeIndex) {
+        for item in self.items_of(index) {
+            match item {
+                Item::User { user, .. } => self.touch_user(&user),
+                Item::Member { room, user, .. } => self.touch_member(&room, &user),
+            }
+        }
+    }
+
+    fn apply_items(&mut self, index: NodeIndex, items: Bytes) -> Decoded<()> {
+        Item::decode_all(items, |item| self.apply_item(index, item))
+    }
+
+    fn apply_item(&mut self, index: NodeIndex, item: Item) {
+        self.version += 1;
+        match item {
+            Item::User { user, sessions, status } => {
+                self.touch_user(&user);
+                self.directory.set(index, user.as_bytes(), sessions);
+                match status.filter(|_| sessions > 0) {
+                    Some(status) => {
+                        self.statuses.entry(user).or_default().insert(index, status);
+                    }
+                    None => {
+                        if let Some(at) = self.statuses.get_mut(&user) {
+                            at.remove(&index);
+                            if at.is_empty() {
+                                self.statuses.remove(&user);
+                            }
+                        }
+                    }
+                }
+            }
+            Item::Member { room, user, sessions } => {
+                self.touch_member(&room, &user);
+                self.set_member(index, &room, &user, sessions);
+            }
+        }
+    }
+
+    /// Remembers how a user was before the first change since the last telling.
+    fn touch_user(&mut self, user: &Name) {
+        if self.holding.contains_key(user) {
+            self.retry.insert(user.clone());
+        }
+        if self.touched.contains_key(user) {
+            return;
+        }
+        let (sessions, status) = self.sessions_of(user.as_bytes());
+        self.touched.insert(user.clone(), Touched { online: sessions > 0, status });
+    }
+
+    // What is known
+
+    /// The sessions of a user on all nodes that can be reached, and the user's status.
+    pub(super) fn sessions_of(&self, user: &[u8]) -> (u32, Option<Bytes>) {
+        let found = self.directory.find(user).filter(|(at, _)| self.nodes.is_reachable(*at));
+        let sessions = found.fold(0u32, |sum, (_, sessions)| sum.saturating_add(sessions));
+        if self.statuses.is_empty() {
+            return (sessions, None);
+        }
+        let name = Name::new(Bytes::copy_from_slice(user)).ok();
+        let at = name.and_then(|name| self.statuses.get(&name));
+        let status = at.and_then(|at| at.iter().find(|(at, _)| self.nodes.is_reachable(**at)));
+        (sessions, status.map(|(_, status)| status.clone()))
+    }
+
+    /// A user as others see them.
+    pub(super) fn presence(&self, user: Name) -> Presence {
+        let (sessions, status) = self.sessions_of(user.as_bytes());
+        let seen_ms = if sessions > 0 { None } else { self.last_seen.get(&user).copied() };
+        Presence { user, sessions, status, seen_ms }
+    }
+
+    /// Users online whose names begin with `prefix`, after `after`, at most `limit`; and whether
+    /// there are more.
+    pub(super) fn users(&self, prefix: &[u8], after: &[u8], limit: usize) -> (Vec<Presence>, bool) {
+        let mut first: BTreeMap<Bytes, ()> = BTreeMap::new();
+        self.directory.for_each(|at, name, _| {
+            let wanted = name.starts_with(prefix) && name > after && self.nodes.is_reachable(at);
+            let full = first.len() > limit;
+            let beyond = || first.last_key_value().is_some_and(|(last, ())| name > &last[..]);
+            if wanted && !(full && beyond()) {
+                first.insert(Bytes::copy_from_slice(name), ());
+                if first.len() > limit.saturating_add(1) {
+                    first.pop_last();
+                }
+            }
+        });
+        let more = first.len() > limit;
+        let name = |name| Name::new(name).expect("checked when it came");
+        let found = first.into_keys().take(limit).map(|user| self.presence(name(user)));
+        (found.collect(), more)
+    }
+
+    /// A user went: when, and nobody is remembered for ever.
+    pub(super) fn note_last_seen(&mut self, user: &Name, wall_ms: u64) {
+        if self.last_seen.insert(user.clone(), wall_ms).is_none() {
+            self.last_seen_order.push_back(user.clone());
+        }
+        while self.last_seen_order.len() > LAST_SEEN_MAX {
+            if let Some(oldest) = self.last_seen_order.pop_front() {
+                self.last_seen.remove(&oldest);
+            }
+        }
+    }
+
+    // Comparing
+
+    /// Asks nodes for what is missing, and neighbors whether something is.
+    pub(super) fn ask_and_compare(&mut self, ctx: &mut Ctx) {
+        let now = ctx.now.time;
+        for (_, node) in self.nodes.iter_mut() {
+            if node.reachable && node.ask_at.is_some_and(|at| at <= now) {
+                node.ask_at = Some(now + ASK_PAUSE_MS);
+                ctx.send(Tag::CHAT, Dest::Node(node.id), Said::Ask(node.place).encode());
+            }
+        }
+        if self.compare_at.is_some_and(|at| at <= now) {
+            self.compare_at = Some(now + ctx.rng.jitter(ctx.limits.presence_ms));
+            let digest = Said::Digest(self.digest()).encode();
+            for neighbor in &self.neighbors {
+                ctx.send(Tag::CHAT, Dest::Neighbor(*neighbor), digest.clone());
+            }
+        }
+    }
+
+    fn places(&self) -> Vec<(NodeId, Place)> {
+        let reachable = self.nodes.iter().filter(|(_, node)| node.reachable);
+        let mut places: Vec<_> = reachable.map(|(_, node)| (node.id, node.place)).collect();
+        places.push((self.own, self.own_place));
+        places.sort_unstable();
+        places
+    }
+
+    fn digest(&self) -> u64 {
+        let hash = blake3::hash(&Said::Vector(self.places()).encode());
+        u64::from_be_bytes(hash.as_bytes()[..8].try_into().expect("32 bytes"))
+    }
+
+    pub(super) fn on_digest(&mut self, ctx: &mut Ctx, from: NodeId, digest: u64) {
+        if digest != self.digest() {
+            ctx.send(Tag::CHAT, Dest::Neighbor(from), Said::Vector(self.places()).encode());
+        }
+    }
+
+    pub(super) fn on_vector(&mut self, ctx: &mut Ctx, places: Vec<(NodeId, Place)>) {
+        for (id, place) in places {
+            let Some((_, node)) = self.node_in_run(id, place.boot) else { continue };
+            if node.reachable && place.sequence > node.place.sequence {
+                node.ask_at.get_or_insert(ctx.now.time);
+            }
+        }
+    }
+}
+
+/// Items packed into pages of bounded size.
+#[derive(Default)]
+struct Pages {
+    done: Vec<Bytes>,
+    page: BytesMut,
+}
+
+impl Pages {
+    fn push(&mut self, item: &Item) {
+        item.encode(&mut self.page);
+        if self.page.len() >= CHAT_BATCH_BYTES {
+            self.done.push(self.page.split().freeze());
+        }
+    }
+
+    fn end(mut self) -> Vec<Bytes> {
+        if !self.page.is_empty() {
+            self.done.push(self.page.freeze());
+        }
+        self.done
+    }
+}

@@ -1,0 +1,197 @@
+//! From the recipient's side: a message comes to this node, goes to sessions, and is answered.
+//!
+//! An arrival waits until every session that it was given to has taken it in or has ended, and
+//! then says to the sender's node how many have. An echo goes to the sender's other sessions; for
+//! it nobody waits.
+
+use super::Chat;
+use super::directory::NodeIndex;
+use super::session::Sid;
+use super::wire::{Said, Sender};
+use super::words::{Kind, Message, Target};
+use crate::ctx::{Ctx, Dest};
+use crate::id::Name;
+use crate::time::Time;
+use crate::wire::envelope::Tag;
+use std::sync::Arc;
+
+/// A message at this node whose sessions have not all taken it in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    origin: NodeIndex,
+    sender: Sender,
+    number: u64,
+    waiting: u32,
+    taken_in: u32,
+}
+
+impl Chat {
+    /// A message for sessions of this node, from a session of this one or of another.
+    pub(super) fn arrive(
+        &mut self,
+        now: Time,
+        origin: NodeIndex,
+        sender: Sender,
+        message: &Arc<Message>,
+    ) {
+        let except = (origin == 0).then_some(sender);
+        if message.kind == Kind::Signal {
+            return self.fan_out(message, except, 0);
+        }
+        if !self.repeats.note(now, self.repeat_ms, message) {
+            return self.on_repeat(origin, sender, message);
+        }
+        let Message { number, .. } = **message;
+        let arrival = Arrival { origin, sender, number, waiting: 0, taken_in: 0 };
+        let key = self.arrivals.insert(arrival);
+        self.fan_out(message, except, key);
+        if self.arrivals.get(key).is_some_and(|arrival| arrival.waiting == 0) {
+            self.end_arrival(key);
+        }
+    }
+
+    /// Gives a message to the sessions of its target, and as an echo to the sender's others.
+    fn fan_out(&mut self, message: &Arc<Message>, except: Option<Sid>, arrival: u64) {
+        match &message.to {
+            Target::User(user) => {
+                self.give_user(user, message, None, arrival);
+                if *user != message.from {
+                    self.give_user(&message.from, message, except, 0);
+                }
+            }
+            Target::Room(room) => {
+                let Some(room) = self.rooms.get_mut(room) else { return };
+                let local = std::mem::take(&mut room.local);
+                for sid in local.iter().filter(|sid| Some(**sid) != except) {
+                    self.give(*sid, message, arrival);
+                }
+                if let Target::Room(room) = &message.to
+                    && let Some(room) = self.rooms.get_mut(room)
+                {
+                    room.local = local;
+                }
+            }
+            Target::Everyone => {
+                let all: Vec<Sid> = self.sessions.keys().collect();
+                for sid in all.into_iter().filter(|sid| Some(*sid) != except) {
+                    if self.sessions.get(sid).is_some_and(|session| session.visible) {
+                        self.give(sid, message, arrival);
+                    }
+                }
+            }
+        }
+    }
+
+    fn give_user(&mut self, user: &Name, message: &Arc<Message>, except: Option<Sid>, key: u64) {
+        let Some(local) = self.by_user.get_mut(user) else { return };
+        let sessions = std::mem::take(local);
+        for sid in sessions.iter().filter(|sid| Some(**sid) != except) {
+            self.give(*sid, message, key);
+        }
+        if let Some(local) = self.by_user.get_mut(user) {
+            *local = sessions;
+        }
+    }
+
+    fn give(&mut self, sid: Sid, message: &Arc<Message>, key: u64) {
+        let Some(session) = self.sessions.get_mut(sid) else { return };
+        if message.kind == Kind::Signal {
+            if session.connection.is_some() {
+                session.signals.push(message.clone());
+                self.mark(sid);
+            }
+            return;
+        }
+        if let Some(arrival) = self.arrivals.get_mut(key) {
+            arrival.waiting += 1;
+        }
+        let fits = session.give(message, key);
+        if !session.dirty {
+            session.dirty = true;
+            self.dirty.push(sid);
+        }
+        self.given += 1;
+        if !fits {
+            self.overflowing.push(sid);
+        }
+    }
+
+    /// A message that has been here, sent again because its sender or the way was lost.
+    fn on_repeat(&mut self, origin: NodeIndex, sender: Sender, message: &Message) {
+        self.repeated += 1;
+        let same = |other: &Message| {
+            other.number == message.number
+                && other.client == message.client
+                && other.to == message.to
+        };
+        let local = match &message.to {
+            Target::User(user) => self.by_user.get(user).map_or(&[][..], |local| local),
+            Target::Room(room) => self.rooms.get(room).map_or(&[][..], |room| &room.local),
+            Target::Everyone => &[],
+        };
+        let unread = local.iter().filter_map(|sid| self.sessions.get(*sid)).find_map(|session| {
+            let found = session.unread.iter().find(|unread| same(&unread.message));
+            found.map(|unread| unread.arrival).filter(|key| *key != 0)
+        });
+        let sessions = u32::try_from(local.len()).unwrap_or(u32::MAX).max(1);
+        match unread.and_then(|key| self.arrivals.get_mut(key)) {
+            // It is not taken in yet: whoever asked last will be told.
+            Some(arrival) => (arrival.origin, arrival.sender) = (origin, sender),
+            None => self.answer(origin, sender, message.number, sessions),
+        }
+    }
+
+    /// A session has taken in its messages up to a number.
+    pub(super) fn on_received(&mut self, ctx: &mut Ctx, sid: Sid, upto: u64) {
+        while let Some(unread) = self.sessions.get_mut(sid).and_then(|s| s.read(upto)) {
+            ctx.stats.messages_delivered += 1;
+            if let Some(arrival) = self.arrivals.get_mut(unread.arrival) {
+                arrival.taken_in += 1;
+                arrival.waiting -= 1;
+                if arrival.waiting == 0 {
+                    self.end_arrival(unread.arrival);
+                }
+            }
+        }
+    }
+
+    /// A session ended before it took this in.
+    pub(super) fn on_unread(&mut self, now: Time, message: &Message, key: u64) {
+        let Some(arrival) = self.arrivals.get_mut(key) else { return };
+        arrival.waiting -= 1;
+        if arrival.waiting == 0 {
+            if arrival.taken_in == 0 {
+                self.repeats.lose(now, self.repeat_ms, message);
+            }
+            self.end_arrival(key);
+        }
+    }
+
+    fn end_arrival(&mut self, key: u64) {
+        if let Some(Arrival { origin, sender, number, taken_in, .. }) = self.arrivals.remove(key) {
+            self.answer(origin, sender, number, taken_in);
+        }
+    }
+
+    /// Says to the sender's node how many sessions have taken a message in.
+    fn answer(&mut self, origin: NodeIndex, sender: Sender, number: u64, sessions: u32) {
+        if origin == 0 {
+            self.own_answers.push((sender, number, sessions));
+        } else if let Some(node) = self.nodes.get_mut(origin) {
+            if node.runs.is_empty() {
+                self.answering.insert(origin);
+            }
+            node.runs.push(sender, number, sessions);
+        }
+    }
+
+    /// Sends what is gathered for the nodes of senders.
+    pub(super) fn send_answers(&mut self, ctx: &mut Ctx) {
+        for index in std::mem::take(&mut self.answering) {
+            if let Some(node) = self.nodes.get_mut(index) {
+                let said = Said::Settled(node.runs.take());
+                ctx.send(Tag::CHAT, Dest::Node(node.id), said.encode());
+            }
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! From the sender's side: where a message goes, and what became of it.
+//!
+//! A message stays in the window of its session until all nodes that it went to have answered.
+//! If nobody there took it in, it is held here until its user is somewhere again, or for
+//! `hold_ms`. Order within a conversation: messages take other ways than the earlier ones only when
+//! those are settled, and are held until then; and what failed is not tried again after a later
+//! one has arrived.
+
+use super::Chat;
+use super::directory::NodeIndex;
+use super::session::{Fate, Flow, Sid, Waits};
+use super::wire::{Run, Said};
+use super::words::{Kind, Message, Outcome, Post, Target};
+use crate::ctx::{Ctx, Dest};
+use crate::error::ErrorCode;
+use crate::id::Name;
+use crate::limits::{CHAT_BODY_BYTES_MAX, MESSAGE_COST_BYTES};
+use crate::time::Time;
+use crate::wire::envelope::Tag;
+use std::sync::Arc;
+
+/// How long after a node had nobody for a message it is tried again, in milliseconds.
+const AGAIN_MS: u64 = 100;
+
+impl Chat {
+    /// A session hands in messages.
+    pub(super) fn take(&mut self, ctx: &mut Ctx, sid: Sid, posts: Vec<Post>) {
+        for post in posts {
+            ctx.stats.messages_taken += 1;
+            match post.kind {
+                Kind::Message => self.take_message(ctx, sid, post),
+                Kind::Signal => self.take_signal(ctx, sid, post),
+            }
+        }
+    }
+
+    fn take_message(&mut self, ctx: &mut Ctx, sid: Sid, post: Post) {
+        let Some(session) = self.sessions.get_mut(sid) else { return };
+        if post.number <= session.last_number {
+            return; // a repeat: its end is told, or will be
+        }
+        session.last_number = post.number;
+        let in_room = !matches!(&post.to, Target::Room(room) if !session.rooms.contains(room));
+        let refused = match () {
+            () if post.body.len() > CHAT_BODY_BYTES_MAX => Some(ErrorCode::MessageTooLarge),
+            () if !session.has_room() => Some(ErrorCode::Unsettled),
+            () if !in_room => Some(ErrorCode::NotInRoom),
+            () => None,
+        };
+        if let Some(code) = refused {
+            session.push(post.number, 0, Fate::Done(Outcome::Refused(code)));
+            if session.is_deaf() {
+                self.overflowing.push(sid);
+            }
+            self.settling.push(sid);
+            return;
+        }
+        let message = Arc::new(Message {
+            from: session.user.clone(),
+            client: session.client,
+            number: post.number,
+            to: post.to,
+            kind: Kind::Message,
+            sent_ms: ctx.now.wall_ms,
+            remote: false,
+            body: post.body,
+        });
+        let mut flow = std::mem::take(session.flows.entry(message.to.clone()).or_default());
+        let way_open = self.find_way(sid, &message.from, &message.to, &mut flow);
+        let to = message.to.clone();
+        if way_open && flow.held.is_empty() {
+            self.start(ctx.now.time, sid, &mut flow, message, post.local);
+        } else {
+            self.hold(ctx, sid, &mut flow, message);
+        }
+        self.put_back(sid, &to, flow);
+    }
+
+    fn take_signal(&mut self, ctx: &mut Ctx, sid: Sid, post: Post) {
+        let Some(session) = self.sessions.get(sid) else { return };
+        let in_room = !matches!(&post.to, Target::Room(room) if !session.rooms.contains(room));
+        if post.body.len() > CHAT_BODY_BYTES_MAX || !in_room {
+            return;
+        }
+        let message = Arc::new(Message {
+            from: session.user.clone(),
+            client: session.client,
+            number: post.number,
+            to: post.to,
+            kind: Kind::Signal,
+            sent_ms: ctx.now.wall_ms,
+            remote: false,
+            body: post.body,
+        });
+        let mut flow = Flow::default();
+        self.find_way(sid, &message.from, &message.to, &mut flow);
+        for index in flow.to.into_iter().chain(flow.echo) {
+            self.hand_over(ctx.now.time, index, sid, &message);
+        }
+    }
+
+    /// Sees to it that a flow knows the nodes of its target. `false` if messages must not take the
+    /// way now, for earlier ones are at nodes that it leaves out.
+    fn find_way(&self, sid: Sid, from: &Name, to: &Target, flow: &mut Flow) -> bool {
+        if flow.version == self.version {
+            return true;
+        }
+        let found = self.way(to);
+        if matches!(to, Target::User(_)) && flow.under_way > 0 && flow.to != found {
+            return false;
+        }
+        flow.echo = match to {
+            Target::User(user) if user != from => {
+                let mut own = self.nodes_of(from);
+                let alone = self.by_user.get(from).is_none_or(|local| local[..] == [sid]);
+                own.retain(|index| !(found.contains(index) || *index == 0 && alone));
+                own
+            }
+            _ => Vec::new(),
+        };
+        flow.to = found;
+        flow.version = self.version;
+        true
+    }
+
+    /// The nodes with sessions of a target.
+    fn way(&self, to: &Target) -> Vec<NodeIndex> {
+        let mut nodes: Vec<NodeIndex> = match to {
+            Target::User(user) => return self.nodes_of(user),
+            Target::Room(room) => self
+                .rooms
+                .get(room)
+                .into_iter()
+                .flat_map(|room| room.nodes.keys())
+                .copied()
+                .collect(),
+            Target::Everyone => {
+                [0].into_iter().chain(self.nodes.iter().map(|(index, _)| index)).collect()
+            }
+        };
+        nodes.retain(|index| self.nodes.is_reachable(*index));
+        nodes
+    }
+
+    fn nodes_of(&self, user: &Name) -> Vec<NodeIndex> {
+        let found = self.directory.find(user.as_bytes()).map(|(index, _)| index);
+        let mut nodes: Vec<_> = found.filter(|index| self.nodes.is_reachable(*index)).collect();
+        nodes.sort_unstable();
+        nodes
+    }
+
+    /// Sends a message on its way, and its echo.
+    fn start(&mut self, now: Time, sid: Sid, flow: &mut Flow, message: Arc<Message>, local: bool) {
+        let nobody = match &message.to {
+            Target::User(user) if self.last_seen.contains_key(user) => Outcome::Offline,
+            Target::User(_) => Outcome::Unknown,
+            _ => Outcome::Delivered(0),
+        };
+        let Some(session) = self.sessions.get_mut(sid) else { return };
+        let narrowed: Vec<NodeIndex>;
+        let to = match local {
+            false => &flow.to,
+            true => {
+                narrowed = flow.to.iter().filter(|index| **index == 0).copied().collect();
+                &narrowed
+            }
+        };
+        let bytes = message.body.len() + MESSAGE_COST_BYTES;
+        if to.is_empty() {
+            session.push(message.number, bytes, Fate::Done(nobody));
+            self.settling.push(sid);
+        } else {
+            flow.under_way += 1;
+            let nodes = Waits::new(to);
+            let fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
+            session.push(message.number, bytes, fate);
+        }
+        for index in to.iter().chain(&flow.echo).filter(|index| !local || **index == 0) {
+            self.hand_over(now, *index, sid, &message);
+        }
+    }
+
+    /// Puts a flow in its place, while something of it is under way or held.
+    fn put_back(&mut self, sid: Sid, to: &Target, flow: Flow) {
+        let Some(session) = self.sessions.get_mut(sid) else { return };
+        if flow.under_way == 0 && flow.held.is_empty() {
+            session.flows.remove(to);
+        } else if let Some(place) = session.flows.get_mut(to) {
+            *place = flow;
+        }
+    }
+
+    /// Hands a message to a node, this one or another.
+    fn hand_over(&mut self, now: Time, index: NodeIndex, sid: Sid, message: &Arc<Message>) {
+        if index == 0 {
+            return self.arrive(now, 0, sid, message);
+        }
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        if node.posts.is_empty() {
+            self.posting.insert(index);
+        }
+        node.posts.push(sid, message);
+    }
+
+    /// Sends what is gathered for other nodes, once a step or when it is enough for one.
+    pub(super) fn send_posts(&mut self, ctx: &mut Ctx, least_bytes: usize) {
+        let nodes = &mut self.nodes;
+        self.posting.retain(|index| {
+            let Some(node) = nodes.get_mut(*index) else { return false };
+            if node.posts.len() < least_bytes {
+                return true;
+            }
+            let said = Said::Posts(node.posts.take());
+            ctx.send(Tag::CHAT, Dest::Node(node.id), said.encode());
+            false
+        });
+    }
+
+    // Holding
+
+    /// Keeps a message until its user can be reached.
+    fn hold(&mut self, ctx: &Ctx, sid: Sid, flow: &mut Flow, message: Arc<Message>) {
+        let until = ctx.now.time + ctx.limits.hold_ms;
+        flow.held.push_back(message.number);
+        if let Target::User(user) = &message.to {
+            self.holding.entry(user.clone()).or_default().insert(sid);
+            self.hold_at.insert((until, user.clone()));
+        }
+        if let Some(session) = self.sessions.get_mut(sid) {
+            let bytes = message.body.len() + MESSAGE_COST_BYTES;
+            session.push(message.number, bytes, Fate::Held { message, until });
+        }
+    }
+
+    /// Tries what is held for users who have come, and gives up what was held for too long.
+    pub(super) fn try_held(&mut self, ctx: &mut Ctx) {
+        while let Some((at, user)) = self.hold_at.first().cloned()
+            && at <= ctx.now.time
+        {
+            self.hold_at.remove(&(at, user.clone()));
+            self.retry.insert(user);
+        }
+        for user in std::mem::take(&mut self.retry) {
+            for sid in self.holding.remove(&user).unwrap_or_default() {
+                if self.try_user(ctx, sid, &user) {
+                    self.holding.entry(user.clone()).or_default().insert(sid);
+                }
+            }
+        }
+    }
+
+    /// Tries what one session holds for a user. Whether it still holds something afterwards.
+    fn try_user(&mut self, ctx: &mut Ctx, sid: Sid, user: &Name) -> bool {
+        let to = Target::User(user.clone());
+        let Some(session) = self.sessions.get_mut(sid) else { return false };
+        let Some(place) = session.flows.get_mut(&to) else { return false };
+        let (mut flow, from) = (std::mem::take(place), session.user.clone());
+        let way_open = self.find_way(sid, &from, &to, &mut flow);
+        if way_open && flow.under_way == 0 && !flow.to.is_empty() {
+            for number in std::mem::take(&mut flow.held) {
+                self.start_again(ctx.now.time, sid, &mut flow, number);
+            }
+        }
+        self.give_up(ctx.now.time, sid, &mut flow);
+        let still = !flow.held.is_empty();
+        self.put_back(sid, &to, flow);
+        still
+    }
+
+    fn start_again(&mut self, now: Time, sid: Sid, flow: &mut Flow, number: u64) {
+        let Some(sent) = self.sessions.get_mut(sid).and_then(|s| s.sent(number)) else { return };
+        let Fate::Held { message, until } = &sent.fate else { return };
+        if number < flow.delivered {
+            sent.fate = Fate::Done(Outcome::Offline);
+            return;
+        }
+        let (message, nodes) = (message.clone(), Waits::new(&flow.to));
+        let until = Some(*until);
+        sent.until = until;
+        sent.fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
+        flow.under_way += 1;
+        for index in &flow.to {
+            self.hand_over(now, *index, sid, &message);
+        }
+    }
+
+    /// Ends what was held for its time.
+    fn give_up(&mut self, now: Time, sid: Sid, flow: &mut Flow) {
+        let Some(session) = self.sessions.get_mut(sid) else { return };
+        flow.held.retain(|number| {
+            let Some(sent) = session.sent(*number) else { return false };
+            match &sent.fate {
+                Fate::Held { until, .. } if *until <= now => {
+                    sent.fate = Fate::Done(Outcome::Offline);
+                    false
+                }
+                fate => matches!(fate, Fate::Held { .. }),
+            }
+        });
+        self.settling.push(sid);
+    }
+
+    // Settling
+
+    /// A node says what became of messages of a session of this node.
+    pub(super) fn on_settled(&mut self, ctx: &Ctx, index: NodeIndex, run: Run) {
+        let Run { sender: sid, from, count, sessions } = run;
+        let Some(session) = self.sessions.get_mut(sid) else { return };
+        let first = session.window.partition_point(|sent| sent.number < from);
+        let mut failed = Vec::new();
+        for sent in session.window.range_mut(first..) {
+            if sent.number - from >= count {
+                break;
+            }
+            let Fate::UnderWay { message, nodes, sessions: so_far } = &mut sent.fate else {
+                continue;
+            };
+            let Some(last) = nodes.strike(index) else { continue };
+            *so_far = so_far.saturating_add(sessions);
+            if !last {
+                continue;
+            }
+            let Some(flow) = session.flows.get_mut(&message.to) else { continue };
+            flow.under_way -= 1;
+            if *so_far == 0 && matches!(message.to, Target::User(_)) {
+                let until = sent.until.unwrap_or(ctx.now.time + ctx.limits.hold_ms);
+                let message = message.clone();
+                // In order: what failed first is tried first, before what was held since.
+                let at = flow.held.partition_point(|held| *held < sent.number);
+                flow.held.insert(at, sent.number);
+                failed.push((message.to.clone(), until));
+                sent.fate = Fate::Held { message, until };
+                continue;
+            }
+            let (to, outcome) = (message.to.clone(), Outcome::Delivered(*so_far));
+            flow.delivered = flow.delivered.max(sent.number);
+            sent.fate = Fate::Done(outcome);
+            if flow.under_way == 0 {
+                match to {
+                    _ if flow.held.is_empty() => drop(session.flows.remove(&to)),
+                    Target::User(user) => drop(self.retry.insert(user)),
+                    _ => {}
+                }
+            }
+        }
+        self.settling.push(sid);
+        for (to, until) in failed {
+            let Target::User(user) = to else { continue };
+            self.holding.entry(user.clone()).or_default().insert(sid);
+            // If the user is somewhere all the same, what was heard of it is old: soon again.
+            self.hold_at.insert((until.min(ctx.now.time + AGAIN_MS), user.clone()));
+            self.hold_at.insert((until, user));
+        }
+    }
+
+    /// A node cannot be reached any more: it will not say what became of what it has.
+    pub(super) fn on_node_lost(&mut self, ctx: &mut Ctx, index: NodeIndex) {
+        let senders: Vec<Sid> = self.sessions.keys().collect();
+        for sender in senders {
+            self.on_settled(ctx, index, Run { sender, from: 0, count: u64::MAX, sessions: 0 });
+        }
+        self.posting.remove(&index);
+    }
+
+    /// Ends the step for senders: what is settled is told in order.
+    pub(super) fn settle(&mut self, ctx: &Ctx) {
+        for (sid, number, sessions) in std::mem::take(&mut self.own_answers) {
+            let run = Run { sender: sid, from: number, count: 1, sessions };
+            self.on_settled(ctx, 0, run);
+        }
+        for sid in std::mem::take(&mut self.settling) {
+            if let Some(session) = self.sessions.get_mut(sid) {
+                session.settle();
+                if !session.settled.is_empty() {
+                    self.mark(sid);
+                }
+            }
+        }
+    }
+}
