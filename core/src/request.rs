@@ -178,7 +178,8 @@ pub struct Changed {
     pub number: u64,
     /// The entry's key: a path, or a field of the merged object at a path.
     pub key: EntryKey,
-    /// The entry that stands now, a tombstone for a delete. Expiry is told as the expired entry.
+    /// The entry that stands now, a tombstone for a delete. The end of a time to live is told as
+    /// the entry that ended.
     pub entry: Entry,
     /// Whether this is no write but the end of the entry's time to live.
     pub expired: bool,

@@ -2,7 +2,7 @@
 //!
 //! A watcher takes one snapshot and then only applies what it is told. When its node restarts
 //! it resumes by its token, store and number, from the change log, and takes a new snapshot only
-//! if the log no longer reaches back.
+//! if the log no longer reaches back. It has no clock: that a value has ended it must be told.
 
 use crate::oracle::{entries, entry};
 use crate::plant::Plant;
@@ -23,7 +23,7 @@ pub struct Watcher {
     pub node: usize,
     /// What it watches; `None` for everything.
     pub prefix: Option<Path>,
-    /// Its copy.
+    /// Its copy; what has ended is kept without its value.
     pub view: BTreeMap<EntryKey, Entry>,
     /// Whether its watch stands.
     pub live: bool,
@@ -64,7 +64,7 @@ impl Watcher {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    fn resume(&mut self, store: &MemoryStore, number: u64) {
+    fn resume(&mut self, store: &MemoryStore, number: u64, wall_ms: u64) {
         let id = read::store_id(store).expect("memory can be read").unwrap_or_default();
         let mut changed = Vec::new();
         let resumed = self.token.is_some_and(|(known, number)| {
@@ -78,11 +78,12 @@ impl Watcher {
         if resumed {
             self.resumed += 1;
             for key in changed {
-                self.update(store, key);
+                self.update(store, key, wall_ms);
             }
         } else {
             self.snapshots += 1;
-            self.view = entries(store);
+            let shown = |(key, entry)| (key, shown(entry, wall_ms));
+            self.view = entries(store).into_iter().map(shown).collect();
             let covered: Vec<_> =
                 self.view.keys().filter(|key| !self.covers(key)).cloned().collect();
             for key in covered {
@@ -92,35 +93,42 @@ impl Watcher {
         (self.live, self.token, self.told_last) = (true, Some((id, number)), number);
     }
 
-    fn update(&mut self, store: &MemoryStore, key: EntryKey) {
+    fn update(&mut self, store: &MemoryStore, key: EntryKey, wall_ms: u64) {
         if self.covers(&key) && key.to_path().is_some() {
             match entry(store, &key) {
-                Some(entry) => self.view.insert(key, entry),
+                Some(entry) => self.view.insert(key, shown(entry, wall_ms)),
                 None => self.view.remove(&key),
             };
         }
     }
 
-    fn apply(&mut self, change: Changed) -> Result<(), String> {
+    fn apply(&mut self, change: Changed, wall_ms: u64) -> Result<(), String> {
         if !self.covers(&change.key) {
             return Err(format!("it was told of {:?}, which it does not watch", change.key));
         }
-        if !change.expired {
-            if change.number <= self.told_last && self.told > 0 {
-                let (number, last) = (change.number, self.told_last);
-                return Err(format!("it was told of change {number} after change {last}"));
-            }
-            self.told_last = change.number;
+        if change.number <= self.told_last && self.told > 0 {
+            let (number, last) = (change.number, self.told_last);
+            return Err(format!("it was told of change {number} after change {last}"));
         }
+        self.told_last = change.number;
         self.told += 1;
         if let Some((_, number)) = &mut self.token
             && change.number > *number
         {
             *number = change.number;
         }
-        self.view.insert(change.key, change.entry);
+        let entry = match change.expired {
+            true => Entry { value: None, ..change.entry },
+            false => shown(change.entry, wall_ms),
+        };
+        self.view.insert(change.key, entry);
         Ok(())
     }
+}
+
+/// An entry as it is told to a client: without its value once that has ended.
+fn shown(entry: Entry, wall_ms: u64) -> Entry {
+    if entry.is_live(wall_ms) { entry } else { Entry { value: None, ..entry } }
 }
 
 impl World {
@@ -141,10 +149,11 @@ impl World {
     /// A watch stands: its watcher resumes or takes a snapshot.
     pub(crate) fn on_watching(&mut self, node: usize, id: u64, number: u64) {
         let store = self.hosts[node].disk.durable();
+        let wall_ms = self.hosts[node].clock.wall_ms(self.now);
         let durable = read::number(store).expect("memory can be read");
         let watcher = self.clients.watchers.iter_mut().find(|watcher| watcher.asked == Some(id));
         if let Some(watcher) = watcher {
-            watcher.resume(store, durable);
+            watcher.resume(store, durable, wall_ms);
         }
         if durable < number {
             let text = format!("node-{node} began a watch at {number}, durable is only {durable}");
@@ -168,6 +177,7 @@ impl World {
             changes.last().map_or(0, |one| one.number),
         ]);
         let host = &self.hosts[node];
+        let wall_ms = host.clock.wall_ms(self.now);
         let durable = read::number(host.disk.durable()).expect("memory can be read");
         let live = session == host.session && watch == WATCH;
         let watcher = self.clients.watchers.iter_mut().find(|watcher| watcher.node == node);
@@ -179,10 +189,10 @@ impl World {
             }
             let known = watcher.token.map_or(0, |(_, number)| number);
             let skipped = self.plant == Some(Plant::WatchSkips) && self.rng.below(50) == 0;
-            if skipped || (change.number <= known && !change.expired) {
+            if skipped || change.number <= known {
                 continue;
             }
-            if let Err(text) = watcher.apply(change) {
+            if let Err(text) = watcher.apply(change, wall_ms) {
                 wrong.get_or_insert(text);
             }
         }

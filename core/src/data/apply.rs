@@ -132,17 +132,18 @@ impl Data {
         self.index.slot(hash, entry.version, check(entry), flags(entry))
     }
 
-    /// Notes an entry on disk, and answers what goes into the index.
+    /// Notes an entry on disk, and answers what goes into the index. What ended after `told_ms`
+    /// is yet to be told.
     pub(super) fn load_entry(
         &mut self,
         key: &[u8],
         entry: &Entry,
-        wall_ms: u64,
+        told_ms: u64,
     ) -> Option<(KeyHash, Slot)> {
         if entry.dead_since_ms().is_some()
             && let Some(key) = EntryKey::parse(Bytes::copy_from_slice(key))
         {
-            self.schedule(&key, entry, wall_ms);
+            self.schedule(&key, entry, told_ms);
         }
         let hash = self.index.hash(key);
         Some(hash).zip(self.slot(hash, entry))
@@ -153,6 +154,8 @@ impl Data {
         match (entry.expires_ms, entry.buried_since_ms()) {
             (Some(end), _) if entry.is_live(wall_ms) => {
                 self.expiring.insert((end, key.detached()));
+                // The clock was set back: this end is to be told, though later ones were.
+                self.ended_ms = self.ended_ms.min(end.saturating_sub(1));
                 self.expiry_due = Some(crate::time::Time(0));
             }
             (_, Some(since)) => drop(self.graveyard.insert((since, key.detached()))),

@@ -1,7 +1,9 @@
 //! What time takes away: values that end, and the tail of the change log. What is dead for longer
 //! than the grace is forgotten in `bury`.
 //!
-//! Expiry is no new write: the instant is in the entry and all nodes see it alike.
+//! Expiry is no new write: the instant is in the entry and all nodes see it alike. But it is a change
+//! of what can be read here, so it has a number and is in the change log, for watchers that were
+//! away.
 
 use super::{Data, EntryKey, FLOOR};
 use crate::ctx::Ctx;
@@ -26,16 +28,20 @@ impl Data {
             .map(|(end, _)| now + end.saturating_sub(ctx.now.wall_ms).clamp(1, EXPIRY_CHECK_MS));
     }
 
-    /// Tells watches of the entries that have ended.
+    /// Numbers and tells the ends of entries.
     fn expire(&mut self, ctx: &mut Ctx) {
         for _ in 0..SLICE_ENTRIES_MAX {
             let ended = |(end, _): &&(u64, EntryKey)| *end <= ctx.now.wall_ms;
-            let Some((_, key)) = self.expiring.first().filter(ended).cloned() else { break };
+            let Some((end, key)) = self.expiring.first().filter(ended).cloned() else { break };
             self.expiring.pop_first();
             if let Some(entry) = Data::entry(ctx, &key) {
+                self.number += 1;
+                self.logged.push(key.clone());
                 self.emit(&key, &entry, true);
                 self.graveyard.extend(entry.buried_since_ms().map(|since| (since, key)));
             }
+            // Others may end in the same millisecond, and be left for the next slice.
+            self.ended_ms = end.saturating_sub(1);
         }
     }
 

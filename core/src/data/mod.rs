@@ -56,6 +56,9 @@ pub(crate) const STORE_ID: &[u8] = b"store";
 pub(crate) const NUMBER: &[u8] = b"number";
 /// Key of the number up to which the change log is pruned, in [`META`].
 pub(crate) const FLOOR: &[u8] = b"floor";
+/// Key of the instant in [`META`] up to which the ends of entries are in the log, in Unix
+/// milliseconds.
+pub(crate) const ENDED: &[u8] = b"ended";
 /// A change number beyond this is damage: nobody lives to see it.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
@@ -89,6 +92,9 @@ pub(crate) struct Data {
     expiry_due: Option<Time>,
     /// What was written while the clock ran ahead is being stamped anew.
     restamp: Option<restamp::Restamp>,
+    /// Ends of entries until then are in the log, in Unix milliseconds; and what is on disk of it.
+    ended_ms: u64,
+    ended_saved_ms: u64,
     // What the step has gathered so far:
     logged: Vec<EntryKey>,
     to_spread: Vec<(EntryKey, Entry)>,
@@ -145,6 +151,8 @@ impl Data {
             sync: sync::Sync::open(ctx),
             expiry_due: None,
             restamp: None,
+            ended_ms: ctx.number(META, ENDED),
+            ended_saved_ms: 0,
             logged: Vec::new(),
             to_spread: Vec::new(),
             events: BTreeMap::new(),
@@ -157,6 +165,9 @@ impl Data {
     /// Fills the index from the entries on disk.
     fn load(&mut self, ctx: &mut Ctx) {
         let store = ctx.store;
+        self.ended_saved_ms = self.ended_ms;
+        // What ended later was told to nobody.
+        let told_ms = self.ended_ms.min(ctx.now.wall_ms);
         let mut damaged = None;
         let mut found = Vec::new();
         // Each entry is gone before the next is read, so they share one allocation.
@@ -166,7 +177,7 @@ impl Data {
             buffer.extend_from_slice(value);
             match Entry::from_bytes(buffer.split().freeze()) {
                 Ok(entry) => {
-                    found.extend(self.load_entry(key, &entry, ctx.now.wall_ms));
+                    found.extend(self.load_entry(key, &entry, told_ms));
                     if found.len() >= LOADED_AT_ONCE {
                         self.index.load(&mut found);
                     }
@@ -244,6 +255,9 @@ impl Data {
         let number = self.number.to_be_bytes();
         ctx.batch.put(LOG.key(&number), chunk.freeze());
         ctx.batch.put(META.key(NUMBER), number.to_vec());
+        if self.ended_ms != std::mem::replace(&mut self.ended_saved_ms, self.ended_ms) {
+            ctx.batch.put(META.key(ENDED), self.ended_ms.to_be_bytes().to_vec());
+        }
         self.prune_log(ctx);
     }
 

@@ -4,7 +4,8 @@
 //! and after each change. A [`Token`] says how far a watcher is; with it a new watch goes on from
 //! there, on the same store. A watcher that is too slow for live changes reads them from the
 //! change log later; if the log no longer reaches back, it is told to forget what it has, and a
-//! snapshot follows. Changes of one path may be told as one, the newest.
+//! snapshot follows. Changes of one path may be told as one, the newest. The end of a time to live
+//! is a change like any other.
 //! Limits: `PAGE_ROWS`, `PAGE_CHANGES`.
 
 use super::data::damaged;
@@ -256,10 +257,10 @@ impl Watch {
         let snapshot = self.node.snapshot();
         let has_fields = snapshot.has_fields()?;
         for change in changes {
-            if change.number <= self.number && !change.expired {
+            if change.number <= self.number {
                 continue;
             }
-            self.number = self.number.max(change.number);
+            self.number = change.number;
             let Some(path) = change.key.to_path() else { continue };
             let found = if has_fields {
                 snapshot.find(&path, wall_ms())?
@@ -282,7 +283,10 @@ impl Watch {
 /// The value of an entry that is no part of a merged object.
 fn plain(path: Path, change: Changed) -> Option<Found> {
     let entry = change.entry;
-    let value = entry.value.filter(|_| !change.expired)?;
+    if change.expired || !entry.is_live(wall_ms()) {
+        return None;
+    }
+    let value = entry.value?;
     let (version, expires_ms) = (entry.version, entry.expires_ms);
     Some(Found { path, value: Value::Plain(value), version, expires_ms })
 }

@@ -98,6 +98,33 @@ async fn a_client_that_comes_back_misses_nothing_and_hears_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_away_is_told_what_ended_meanwhile() {
+    let door = doorstep().await;
+    assert_eq!(door.tell("PUT /v1/data/short?ttl=1", "1").await.status, 200);
+    let mut client = Client::start(&door, "GET /v1/watch", "").await;
+    client.told("put", "short").await;
+    let id = client.told("ready", "").await.id.unwrap();
+    drop(client);
+    let gone = async {
+        while door.ask("GET /v1/data/short").await.status != 404 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // A live watch tells when the node has noticed.
+        let line = "GET /v1/watch?prefix=next&since=now";
+        let mut other = Client::start(&door, line, "").await;
+        assert_eq!(door.tell("PUT /v1/data/next?ttl=1", "1").await.status, 200);
+        other.told("put", "next").await;
+        other.told("delete", "next").await;
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("they end");
+    let headers = format!("last-event-id: {id}");
+    let mut client = Client::start(&door, "GET /v1/watch", &headers).await;
+    client.told("delete", "short").await;
+    client.told("delete", "next").await;
+    door.close().await;
+}
+
+#[tokio::test]
 async fn a_token_of_another_store_is_answered_by_a_reset() {
     let door = doorstep().await;
     door.put(&[("a", "1")]).await;
