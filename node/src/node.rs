@@ -1,6 +1,7 @@
 //! A running node: the handle on it, and how it is started and stopped.
 
 mod builder;
+mod room;
 mod stop;
 
 pub use builder::Builder;

@@ -31,7 +31,7 @@ use queue::SendQueue;
 use refused::{CLOSE_BY_ENGINE, Refused};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use strangers::Strangers;
@@ -60,6 +60,8 @@ struct Shared {
 }
 
 impl Links {
+    /// Whether none are made for a while.
+    paused: AtomicBool,
     /// No links yet. To be called within a tokio runtime, on which all links will run.
     pub(crate) fn new(keys: Keys, network: Arc<Network>, boot: u64, inbox: Inbox) -> Links {
         let local = Local { keys, network, boot, static_key: StaticKey::generate() };
@@ -76,6 +78,7 @@ impl Links {
         Links { shared: Arc::new(shared) }
     }
 
+            paused: AtomicBool::new(false),
     /// Dials `address` in the background; ends in [`Input::LinkUp`] or [`Input::DialFailed`].
     pub(crate) fn dial(&self, address: String) {
         let links = self.clone();
@@ -100,6 +103,9 @@ impl Links {
             return websocket::turn_away(socket, &Refused::Busy);
         };
         match self.meet(socket, Side::Acceptor).await {
+        if self.is_paused() {
+            return websocket::turn_away(socket, &Refused::Full);
+        }
             Ok((socket, known)) => {
                 drop(place);
                 self.run(socket, known, None).await;
@@ -127,6 +133,21 @@ impl Links {
         self.shared.closing.send_replace(true);
         for queue in self.live().values() {
             queue.close(Refused::Closing.farewell());
+    /// Closes all links and makes no new ones until it is told that the pause is over: this node
+    /// has no room for what they bring.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::SeqCst);
+        if paused {
+            for queue in self.live().values() {
+                queue.close(Refused::Full.farewell());
+            }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.shared.paused.load(Ordering::SeqCst)
+    }
+
         }
         // The sender lives in `self`.
         let _ = self.shared.tasks.subscribe().wait_for(|tasks| *tasks == 0).await;
@@ -139,6 +160,9 @@ impl Links {
             connected = connect => connected.map_err(|_| Refused::Slow)??,
             () = self.closing() => return Err(Refused::Closing),
         };
+        if self.is_paused() {
+            return Err(Refused::Full);
+        }
         let (socket, known) = self.meet(socket, Side::Dialler).await?;
         self.run(socket, known, Some(address.to_owned())).await;
         Ok(())
@@ -184,6 +208,9 @@ impl Links {
             link,
             node: proof.node,
             boot: proof.boot,
+        if self.is_paused() {
+            queue.close(Refused::Full.farewell());
+        }
             wall_ms: proof.wall_ms,
             dialled,
         });

@@ -40,6 +40,8 @@ pub(super) enum Refused {
     Busy,
     #[error("this node is shutting down")]
     Closing,
+    #[error("the disk of this node is full: it links again when there is room")]
+    Full,
     #[error("this node closed it")]
     Ended,
     /// The other side went away.
@@ -67,6 +69,7 @@ impl Refused {
             Refused::Itself => (4308, "you have my node key: was a data directory copied?"),
             Refused::Slow => (4309, "the handshake took too long"),
             Refused::Busy => (4205, "too many handshakes are under way: try again later"),
+            Refused::Full => (4207, "the disk here is full: try again later"),
             Refused::Closing => (4208, "the node is shutting down"),
             Refused::NoNode(_)
             | Refused::Address(_)
@@ -132,6 +135,7 @@ mod tests {
             Refused::Itself,
             Refused::Slow,
             Refused::Busy,
+            Refused::Full,
             Refused::Closing,
         ];
         for refused in all {

@@ -1,5 +1,6 @@
 //! From settings to a running node.
 
+use super::room::RoomWatch;
 use super::stop::Stop;
 use super::{Inner, Node};
 use crate::api::{Strategies, Strategy};
@@ -13,7 +14,7 @@ use crate::network::Network;
 use crate::runtime::{Act, Clock, Runtime};
 use crate::session::Sessions;
 use crate::store::check::{self, Opened};
-use crate::store::directory::{Directory, has_room};
+use crate::store::directory::Directory;
 use crate::store::writer::Writer;
 use crate::store::{Durability, Overlay, Views};
 use folkmoot_core::access::Principal;
@@ -26,12 +27,8 @@ use folkmoot_core::limits::{
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-/// How often it is looked whether the disk has room.
-const ROOM_PAUSE: Duration = Duration::from_secs(2);
 
 /// Settings for a node. All have defaults: it listens on 127.0.0.1:3655, keeps nothing beyond its
 /// life, knows no peers and makes a network of its own.
@@ -218,13 +215,13 @@ impl Builder {
         let writer = writer.map_err(failed)?;
         let runtime =
             Runtime { engine, first, overlay, writer, inbox: receiver, act: act_late, clock };
+        let room = RoomWatch::new(directory.path(), sessions.clone(), links.clone());
+        let room = tokio::spawn(room.run());
         let engine = runtime.start().map_err(failed)?;
-        sessions.set_room(has_room(directory.path()));
-        let watcher = tokio::spawn(watch_room(directory.path().to_owned(), sessions.clone()));
         let data_dir = directory.path().to_owned();
         let common = sessions.open(Principal::Anonymous);
         let (stop_http, stopped) = watch::channel(false);
-        let tasks = vec![watcher.abort_handle()];
+        let tasks = vec![room.abort_handle()];
         let stop = Stop::new(stop_http, inbox, links.clone(), engine, directory, tasks);
         let node = Node {
             inner: Arc::new(Inner {
@@ -347,22 +344,6 @@ fn own_ip() -> Option<IpAddr> {
     // An address for documentation (RFC 5737): it only selects the route.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-async fn watch_room(path: PathBuf, sessions: Arc<Sessions>) {
-    let mut had = true;
-    loop {
-        let room = has_room(&path);
-        if room != had {
-            match room {
-                true => tracing::info!("the disk has room again: writes are taken"),
-                false => tracing::error!("the disk is nearly full: writes are refused"),
-            }
-        }
-        had = room;
-        sessions.set_room(room);
-        tokio::time::sleep(ROOM_PAUSE).await;
-    }
 }
 
 fn seed() -> Result<u64, Error> {

@@ -2,7 +2,7 @@
 //!
 //! Promise: a directory that is in use, of a newer format, or not writable is refused with its
 //! name, and nothing in it is changed. Files: `lock`, `format`, and what the other parts keep.
-//! Limits: `FREE_BYTES_MIN`, `FREE_PERCENT_MIN`.
+//! Limits: `FREE_BYTES_MIN`, `FREE_PERCENT_MIN`, `REPAIR_BYTES_MIN`.
 
 use crate::error::Error;
 use crate::private_file;
@@ -16,6 +16,10 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 /// Writes are refused when less is free, in percent.
 pub(crate) const FREE_PERCENT_MIN: u64 = 5;
+
+/// What other nodes wrote is not taken either when less is free, in bytes: the store needs it to
+/// move things about, and a commit that finds no room ends the node.
+pub(crate) const REPAIR_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
 const FORMAT_WORD: &str = "folkmoot-data";
 
@@ -106,12 +110,27 @@ impl Drop for Directory {
     }
 }
 
-/// Whether the disk that holds `path` has room for more than repairs; `true` if nobody can tell.
-pub(crate) fn has_room(path: &Path) -> bool {
-    let Ok(disk) = rustix::fs::statvfs(path) else { return true };
+/// How much room a disk has, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Room {
+    /// For everything.
+    Enough,
+    /// For what other nodes wrote, not for local writes.
+    Little,
+    /// For reads alone.
+    None,
+}
+
+/// How much room the disk that holds `path` has; enough if nobody can tell.
+pub(crate) fn room(path: &Path) -> Room {
+    let Ok(disk) = rustix::fs::statvfs(path) else { return Room::Enough };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let total = disk.f_blocks.saturating_mul(disk.f_frsize);
-    free >= FREE_BYTES_MIN && free >= total / 100 * FREE_PERCENT_MIN
+    match free {
+        _ if free < REPAIR_BYTES_MIN => Room::None,
+        _ if free < FREE_BYTES_MIN || free < total / 100 * FREE_PERCENT_MIN => Room::Little,
+        _ => Room::Enough,
+    }
 }
 
 fn create_private(path: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod clock;
 mod disk;
 mod durability;
 mod faults;
+mod full_disk;
 mod life;
 mod mesh;
 mod support;
