@@ -95,6 +95,14 @@ pub enum Notice {
         /// The pause before the next attempt.
         pause_ms: u64,
     },
+    /// An address is not dialled at all.
+    #[error("does not dial {address}: {error}")]
+    PeerRefused {
+        /// The address as given.
+        address: String,
+        /// Why not.
+        error: ErrorCode,
+    },
     /// A node was turned away.
     #[error("refused {node}: {why}")]
     Refused {

@@ -285,6 +285,9 @@ mod tests {
             "peers = ['ftp://x']",
             "open_clients = 'yes'",
             "durability = 'never'",
+            "peers = ['https://example.org']",
+            "peers = ['http://example.org']",
+            "addresses = ['https://example.org:443']",
             "ping_ms = 1",
             "ping_ms = -1",
         ] {
@@ -296,7 +299,7 @@ mod tests {
     #[test]
     fn what_other_nodes_or_the_store_would_refuse_is_refused_by_one() {
         let addresses = |count, bytes| {
-            let one = format!("'{}'", format!("http://{}", "a".repeat(bytes))[..bytes].to_owned());
+            let one = format!("'http://{}:1'", "a".repeat(bytes - "http://:1".len()));
             format!("addresses = [{}]", vec![one; count].join(","))
         };
         let peers = |count| format!("peers = [{}]", vec!["'http://a:1'"; count].join(","));

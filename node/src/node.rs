@@ -6,6 +6,16 @@ mod stop;
 
 pub use builder::Builder;
 
+/// Whether a node can be dialled at an address: `http://host:port`.
+///
+/// ```
+/// assert!(folkmoot::node::check_address("http://192.0.2.7:3655").is_ok());
+/// assert!(folkmoot::node::check_address("https://example.org").is_err());
+/// ```
+pub fn check_address(url: &str) -> Result<(), Error> {
+    crate::link::check_address(url).map_err(Error::Setting)
+}
+
 use crate::api::{Change, Data, Item, Strategies, Subscription, Value, Written};
 use crate::error::Error;
 use crate::network::{Invite, Network};

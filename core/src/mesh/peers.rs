@@ -54,8 +54,7 @@ impl Peers {
         let settings = settings.into_iter().map(|address| (address, false));
         for (address, added) in settings.chain(added.into_iter().map(|address| (address, true))) {
             if let Err(error) = self.dial(address.clone(), added, ctx.now.time) {
-                let why = error.to_string();
-                ctx.notice(Notice::DialFailed { address, why, pause_ms: u64::MAX });
+                ctx.notice(Notice::PeerRefused { address, error });
             }
         }
     }
@@ -78,7 +77,7 @@ impl Peers {
     }
 
     fn dial(&mut self, address: String, added: bool, now: Time) -> Result<(), ErrorCode> {
-        let known = ["http://", "ws://", "https://", "wss://"];
+        let known = ["http://", "ws://"];
         let usable = known
             .iter()
             .any(|scheme| address.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));

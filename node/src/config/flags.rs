@@ -27,7 +27,7 @@ impl Flags {
             let arg = arg.global(matches!(key.kind, Kind::Url));
             command = command.arg(match key.kind {
                 Kind::Switch => arg.action(ArgAction::SetTrue),
-                Kind::Urls => arg.action(ArgAction::Append).value_name("URL"),
+                Kind::Urls | Kind::Peers => arg.action(ArgAction::Append).value_name("URL"),
                 Kind::Counts => arg.action(ArgAction::Append).value_name("PATH=N"),
                 Kind::Strategies => arg.action(ArgAction::Append).value_name("PATH=WORD"),
                 Kind::Names => arg.action(ArgAction::Append).value_name("NAME"),

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Url,
     /// Several of them; a repeatable flag, a comma-separated variable, a TOML array.
     Urls,
+    /// Addresses that nodes can dial, several of them, like `Urls`.
+    Peers,
     /// Host names, several of them, like `Urls`.
     Names,
     /// `path=number`, several of them, like `Urls`.
@@ -36,7 +38,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether it takes several values.
     pub(crate) fn is_list(self) -> bool {
-        matches!(self, Kind::Urls | Kind::Names | Kind::Counts | Kind::Strategies)
+        matches!(self, Kind::Urls | Kind::Peers | Kind::Names | Kind::Counts | Kind::Strategies)
     }
 }
 
@@ -73,11 +75,11 @@ pub(crate) const KEYS: &[Key] = &[
         "Address to listen on; 0.0.0.0:3655 lets other machines link to this node"),
     key!("data_dir", "data-dir", "FOLKMOOT_DATA_DIR", Kind::Directory, "",
         "Directory for the node's key, its secret and its data; made if missing"),
-    key!("peers", "peer", "FOLKMOOT_PEERS", Kind::Urls, "",
+    key!("peers", "peer", "FOLKMOOT_PEERS", Kind::Peers, "",
         "Node to link to, http://host:port; repeatable, tried for ever"),
     key!("secret", "secret", "FOLKMOOT_SECRET", Kind::Text, "",
         "Secret of the network; made at the first start unless given"),
-    key!("addresses", "address", "FOLKMOOT_ADDRESSES", Kind::Urls, "",
+    key!("addresses", "address", "FOLKMOOT_ADDRESSES", Kind::Peers, "",
         "Address at which other nodes can dial this one, for its invites; repeatable"),
     key!("open_clients", "open-clients", "FOLKMOOT_OPEN_CLIENTS", Kind::Switch, "false",
         "Answer clients on every address, not on loopback alone: anyone who reaches it may write"),
@@ -100,7 +102,7 @@ pub(crate) const KEYS: &[Key] = &[
     key!("drift_ms_max", "drift-ms-max", "FOLKMOOT_DRIFT_MS_MAX", Kind::Number(1_000, DAY_MS), "60000",
         "How far in the future a stamp may lie, in milliseconds"),
     key!("tombstone_grace_ms", "tombstone-grace-ms", "FOLKMOOT_TOMBSTONE_GRACE_MS", Kind::Number(1_000, 3650 * DAY_MS), "2592000000",
-        "How long a delete is remembered, in milliseconds"),
+        "How long a delete is remembered at least, in milliseconds"),
     key!("log_changes_max", "log-changes-max", "FOLKMOOT_LOG_CHANGES_MAX", Kind::Number(1_000, 1_000_000_000), "1000000",
         "Changes kept for watchers and neighbours that come back"),
     key!("ping_ms", "ping-ms", "FOLKMOOT_PING_MS", Kind::Number(100, DAY_MS), "5000",
@@ -162,6 +164,7 @@ impl Key {
                     .find_map(|scheme| value.strip_prefix(scheme));
                 rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
             }
+            Kind::Peers => folkmoot::node::check_address(value).is_ok(),
             Kind::Counts => to_count(value).is_some(),
             Kind::Strategies => to_strategy(value).is_some(),
             Kind::Switch => matches!(value, "true" | "false"),
@@ -180,6 +183,9 @@ impl Key {
             Kind::Address => "host:port, for example 127.0.0.1:3655".to_string(),
             Kind::Url => "a URL, for example http://127.0.0.1:3655".to_string(),
             Kind::Urls => "a list of URLs, for example http://192.0.2.1:3655".to_string(),
+            Kind::Peers => {
+                "a list of addresses, http://host:port; links are encrypted in any case".to_string()
+            }
             Kind::Names => "a list of host names, for example my.example.org".to_string(),
             Kind::Counts => format!(
                 "a list of path=number, for example users=10, with numbers up to {HISTORY_VERSIONS_MAX}"

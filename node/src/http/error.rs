@@ -136,8 +136,7 @@ impl Problem {
 
     /// The refusal with a sentence that says more.
     pub(crate) fn because(self, detail: impl fmt::Display) -> Refusal {
-        let detail = format!("{}: {detail}", self.row().2);
-        Refusal { cause: Cause::Problem(self), detail: detail.into(), item: None, seed: false }
+        Refusal::from(self).because(detail)
     }
 }
 
@@ -195,6 +194,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// With a sentence that says more.
+    pub(crate) fn because(self, detail: impl fmt::Display) -> Refusal {
+        Refusal { detail: format!("{}: {detail}", self.detail).into(), ..self }
+    }
+
     /// With the item of a batch that was at fault.
     pub(crate) fn at_item(self, index: usize) -> Refusal {
         Refusal { item: Some(index), ..self }

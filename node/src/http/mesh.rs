@@ -7,9 +7,11 @@ use super::limits::SMALL_BODY_BYTES_MAX;
 use super::uri::Query;
 use super::{Doors, body, rest_of};
 use crate::json;
+use crate::node::check_address;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use folkmoot_core::access::Principal;
+use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::NodeId;
 use folkmoot_core::request::{LinkStatus, MeshRequest, MeshStatus, NodeStatus, PeerStatus, Reply};
 use serde::Deserialize;
@@ -34,7 +36,7 @@ pub(super) async fn status(State(doors): Shared) -> Result<Response, Refusal> {
         "nodes": status.nodes.len(),
         "nodes_reachable": reachable,
         "links": status.links.len(),
-        "in_sync": status.links.iter().all(|link| link.in_sync),
+        "in_sync": is_in_sync(&status),
         "clock_offset_ms": status.clock_offset_ms,
         "data": {
             "store": status.store.to_string(),
@@ -46,6 +48,13 @@ pub(super) async fn status(State(doors): Shared) -> Result<Response, Refusal> {
         "counters": stats,
     });
     Ok(json_response(body.to_string().into()))
+}
+
+/// Whether all that others have is here, as far as this node can know: not while it is to have
+/// neighbors and has none.
+fn is_in_sync(status: &MeshStatus) -> bool {
+    let alone = status.links.is_empty() && !status.peers.is_empty();
+    !alone && status.links.iter().all(|link| link.in_sync)
 }
 
 pub(super) async fn get(State(doors): Shared) -> Result<Response, Refusal> {
@@ -106,6 +115,8 @@ pub(super) async fn add_peer(State(doors): Shared, request: Request) -> Result<R
     let text = json::check(&body, json::DEPTH_MAX)?;
     let peer: NewPeer = serde_json::from_str(text)
         .map_err(|_| Problem::Json.because("send {\"address\": \"http://host:port\"}"))?;
+    check_address(&peer.address)
+        .map_err(|why| Refusal::from(ErrorCode::PeerAddress).because(why))?;
     ask(&doors, MeshRequest::AddPeer(peer.address.clone())).await?;
     Ok(json_response(json!({ "address": peer.address }).to_string().into()))
 }

@@ -40,6 +40,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
 
+/// Whether an address can be dialled; if not, why.
+pub(crate) fn check_address(url: &str) -> Result<(), String> {
+    Address::parse(url).map(drop).map_err(|why| format!("{url}: {why}"))
+}
+
 /// All links of this node; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Links {
@@ -55,13 +60,13 @@ struct Shared {
     live: Mutex<HashMap<LinkId, Arc<SendQueue>>>,
     /// Whether no more links are made.
     closing: watch::Sender<bool>,
+    /// Whether none are made for a while.
+    paused: AtomicBool,
     /// Links and handshakes that have not ended.
     tasks: watch::Sender<usize>,
 }
 
 impl Links {
-    /// Whether none are made for a while.
-    paused: AtomicBool,
     /// No links yet. To be called within a tokio runtime, on which all links will run.
     pub(crate) fn new(keys: Keys, network: Arc<Network>, boot: u64, inbox: Inbox) -> Links {
         let local = Local { keys, network, boot, static_key: StaticKey::generate() };
@@ -73,12 +78,12 @@ impl Links {
             next_link: AtomicU64::new(1),
             live: Mutex::default(),
             closing: watch::Sender::new(false),
+            paused: AtomicBool::new(false),
             tasks: watch::Sender::new(0),
         };
         Links { shared: Arc::new(shared) }
     }
 
-            paused: AtomicBool::new(false),
     /// Dials `address` in the background; ends in [`Input::LinkUp`] or [`Input::DialFailed`].
     pub(crate) fn dial(&self, address: String) {
         let links = self.clone();
@@ -98,14 +103,14 @@ impl Links {
     {
         let _task = Task::new(&self.shared.tasks);
         let socket = websocket::accepted(io).await;
+        if self.is_paused() {
+            return websocket::turn_away(socket, &Refused::Full);
+        }
         let Some(place) = self.shared.strangers.enter(remote.ip()) else {
             self.log_refused(remote.ip(), &Refused::Busy);
             return websocket::turn_away(socket, &Refused::Busy);
         };
         match self.meet(socket, Side::Acceptor).await {
-        if self.is_paused() {
-            return websocket::turn_away(socket, &Refused::Full);
-        }
             Ok((socket, known)) => {
                 drop(place);
                 self.run(socket, known, None).await;
@@ -128,11 +133,6 @@ impl Links {
         }
     }
 
-    /// Closes all links and makes no new ones; returns when they are gone.
-    pub(crate) async fn shutdown(&self) {
-        self.shared.closing.send_replace(true);
-        for queue in self.live().values() {
-            queue.close(Refused::Closing.farewell());
     /// Closes all links and makes no new ones until it is told that the pause is over: this node
     /// has no room for what they bring.
     pub(crate) fn pause(&self, paused: bool) {
@@ -148,6 +148,11 @@ impl Links {
         self.shared.paused.load(Ordering::SeqCst)
     }
 
+    /// Closes all links and makes no new ones; returns when they are gone.
+    pub(crate) async fn shutdown(&self) {
+        self.shared.closing.send_replace(true);
+        for queue in self.live().values() {
+            queue.close(Refused::Closing.farewell());
         }
         // The sender lives in `self`.
         let _ = self.shared.tasks.subscribe().wait_for(|tasks| *tasks == 0).await;
@@ -155,14 +160,14 @@ impl Links {
 
     async fn run_dialled(&self, address: &str) -> Result<(), Refused> {
         let parsed = Address::parse(address)?;
+        if self.is_paused() {
+            return Err(Refused::Full);
+        }
         let connect = tokio::time::timeout(HANDSHAKE_PAUSE, websocket::dialled(&parsed));
         let socket = tokio::select! {
             connected = connect => connected.map_err(|_| Refused::Slow)??,
             () = self.closing() => return Err(Refused::Closing),
         };
-        if self.is_paused() {
-            return Err(Refused::Full);
-        }
         let (socket, known) = self.meet(socket, Side::Dialler).await?;
         self.run(socket, known, Some(address.to_owned())).await;
         Ok(())
@@ -203,14 +208,14 @@ impl Links {
         if *shared.closing.borrow() {
             queue.close(Refused::Closing.farewell());
         }
+        if self.is_paused() {
+            queue.close(Refused::Full.farewell());
+        }
         let proof = known.proof;
         shared.inbox.send_now(Input::LinkUp {
             link,
             node: proof.node,
             boot: proof.boot,
-        if self.is_paused() {
-            queue.close(Refused::Full.farewell());
-        }
             wall_ms: proof.wall_ms,
             dialled,
         });

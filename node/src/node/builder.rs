@@ -2,7 +2,7 @@
 
 use super::room::RoomWatch;
 use super::stop::Stop;
-use super::{Inner, Node};
+use super::{Inner, Node, check_address};
 use crate::api::{Strategies, Strategy};
 use crate::error::Error;
 use crate::fatal;
@@ -154,6 +154,7 @@ impl Builder {
 
     /// Starts the node. It is ready when this returns.
     pub async fn start(self) -> Result<Node, Error> {
+        self.peers.iter().chain(&self.addresses).try_for_each(|url| check_address(url))?;
         check_addresses(&self.addresses)?;
         check_histories(&self.histories)?;
         let Builder { data_dir, secret, durability, .. } = &self;
@@ -216,8 +217,8 @@ impl Builder {
         let runtime =
             Runtime { engine, first, overlay, writer, inbox: receiver, act: act_late, clock };
         let room = RoomWatch::new(directory.path(), sessions.clone(), links.clone());
-        let room = tokio::spawn(room.run());
         let engine = runtime.start().map_err(failed)?;
+        let room = tokio::spawn(room.run());
         let data_dir = directory.path().to_owned();
         let common = sessions.open(Principal::Anonymous);
         let (stop_http, stopped) = watch::channel(false);
