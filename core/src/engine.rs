@@ -301,6 +301,8 @@ impl Engine {
             }
             Request::Chat(request) => self.chat.on_request(&mut ctx, caller, request),
             Request::Mesh(MeshRequest::Status) => {
+                // It tells of data: not before that is on the disk.
+                let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 let mut status = Box::new(MeshStatus::default());
                 self.mesh.fill_status(&mut status);
                 self.data.fill_status(&mut status);
