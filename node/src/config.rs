@@ -20,6 +20,8 @@ use table::{to_count, to_strategy};
 pub(crate) const CONFIG_ENV: &str = "FOLKMOOT_CONFIG";
 /// The variable of the invite that `join` takes.
 pub(crate) const INVITE_ENV: &str = "FOLKMOOT_INVITE";
+/// Asks for answers in JSON, like `--json`.
+pub(crate) const JSON_ENV: &str = "FOLKMOOT_JSON";
 /// Bytes of a config file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -283,11 +285,11 @@ mod tests {
             "listen = 5",
             "peers = [1]",
             "peers = ['ftp://x']",
-            "open_clients = 'yes'",
-            "durability = 'never'",
             "peers = ['https://example.org']",
             "peers = ['http://example.org']",
             "addresses = ['https://example.org:443']",
+            "open_clients = 'yes'",
+            "durability = 'never'",
             "ping_ms = 1",
             "ping_ms = -1",
         ] {

@@ -6,10 +6,12 @@ use super::data::{each_row, json_line};
 use super::failure::{Exit, Failure};
 use super::out::{Out, written};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
+use ureq::http::Method;
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -33,11 +35,14 @@ pub(crate) struct ExportArgs {
 
 /// Runs `data export`.
 pub(crate) fn run(client: &Client, args: &ExportArgs, out: Out) -> Result<(), Failure> {
+    let bar = progress(client, args, out);
     let Some(path) = &args.output else {
         let mut lines = BufWriter::with_capacity(WRITE_BYTES, std::io::stdout().lock());
         each_row(client, &args.prefix, u64::MAX, |row| {
+            bar.inc(1);
             written(writeln!(lines, "{}", json_line(&row)))
         })?;
+        bar.finish_and_clear();
         return written(lines.flush());
     };
     let cannot = |error: std::io::Error| {
@@ -47,14 +52,31 @@ pub(crate) fn run(client: &Client, args: &ExportArgs, out: Out) -> Result<(), Fa
     part.push(".part");
     let part = PathBuf::from(part);
     let mut lines = BufWriter::with_capacity(WRITE_BYTES, File::create(&part).map_err(cannot)?);
-    let mut count = 0_u64;
     each_row(client, &args.prefix, u64::MAX, |row| {
-        count += 1;
+        bar.inc(1);
         writeln!(lines, "{}", json_line(&row)).map_err(cannot)
     })?;
     let file = lines.into_inner().map_err(|error| cannot(error.into_error()))?;
     file.sync_all().map_err(cannot)?;
     std::fs::rename(&part, path).map_err(cannot)?;
-    let file = path.display().to_string();
+    bar.finish_and_clear();
+    let (file, count) = (path.display().to_string(), bar.position());
     out.say(format!("{count} values in {file}"), &json!({ "exported": count, "file": file }))
+}
+
+/// Shows on standard error how far it is, where that is a terminal. How many values there are is
+/// known only where all are exported.
+fn progress(client: &Client, args: &ExportArgs, out: Out) -> ProgressBar {
+    let hidden = out.json || (args.output.is_none() && std::io::stdout().is_terminal());
+    if hidden {
+        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    }
+    let status = client.json(Method::GET, "/v1/status", &[]).unwrap_or_default();
+    let count = |name: &str| status["data"][name].as_u64().filter(|_| args.prefix.is_empty());
+    let total = count("entries").zip(count("tombstones")).map(|(all, dead)| all - dead);
+    let (bar, form) = match total {
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} values {per_sec}"),
+        Some(total) => (ProgressBar::new(total), "{wide_bar} {human_pos} of {human_len} {eta}"),
+    };
+    bar.with_style(ProgressStyle::with_template(form).expect("the template is right"))
 }

@@ -19,7 +19,7 @@ mod watch;
 
 use crate::config::{Config, Flags};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
-use failure::Failure;
+use failure::{Exit, Failure};
 use out::Out;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,7 +41,8 @@ Exit codes:
 #[command(name = "folkmoot", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     /// Answer in JSON, one object a line
-    #[arg(long, global = true, help_heading = "Everywhere")]
+    #[arg(long, global = true, env = crate::config::JSON_ENV, help_heading = "Everywhere")]
+    #[arg(value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
     /// Config file [env: FOLKMOOT_CONFIG] [default: folkmoot.toml in the user's config directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
@@ -82,12 +83,29 @@ enum Command {
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let out = Out { json: cli.json };
     match cli.run(out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(out.json),
     }
+}
+
+/// What is no command line is told as every other failure; help and version are none.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let wanted = |value: String| !["", "0", "false", "no", "off"].contains(&value.as_str());
+    let asked = std::env::args_os().any(|arg| arg == "--json")
+        || std::env::var(crate::config::JSON_ENV).is_ok_and(wanted);
+    if !asked || !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let what = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
+    let hint = "`folkmoot --help` lists all commands";
+    Failure::new(Exit::Usage, what).why(text.trim()).hint(hint).report(true)
 }
 
 impl Cli {
@@ -107,7 +125,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args, out),
             Command::Bench(args) => bench::run(&args, out),
             Command::Config(args) => settings::run(file, &args, out),
-            Command::Completion(args) => completion::run(&args),
+            Command::Completion(args) => completion::run(&args, out),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::AllSettings;
 use super::failure::{Exit, Failure};
 use super::out::Out;
-use crate::config::{CONFIG_ENV, Config, Flags, INVITE_ENV, KEYS, Kind, nearest};
+use crate::config::{CONFIG_ENV, Config, Flags, INVITE_ENV, JSON_ENV, KEYS, Kind, nearest};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ fn validate(file: Option<&Path>, out: Out) -> Result<(), Failure> {
     let config = Config::load(file, &Flags::default())?;
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        let known =
-            [CONFIG_ENV, INVITE_ENV].contains(&&*name) || KEYS.iter().any(|key| key.env == name);
+        let known = [CONFIG_ENV, INVITE_ENV, JSON_ENV].contains(&&*name)
+            || KEYS.iter().any(|key| key.env == name);
         if let (Some(rest), false) = (name.strip_prefix("FOLKMOOT_"), known) {
             let failure = Failure::new(Exit::Config, format!("unknown variable {name}"));
             return Err(match nearest(&rest.to_lowercase()) {
