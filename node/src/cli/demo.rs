@@ -1,7 +1,7 @@
 //! `demo`: three nodes in one process, a chain, ready to try.
 
 use super::failure::{Exit, Failure};
-use super::out::Out;
+use super::out::{Out, program};
 use super::scratch::Scratch;
 use super::serve::{block_on, end_signal};
 use clap::Args;
@@ -86,14 +86,15 @@ Write on the first, read on the last:
 Watch on one, write on another:
 
   curl -N '{last}/v1/watch?prefix=users'
-  folkmoot data put users/2 '{{\"name\":\"Bob\"}}' --url {middle}
+  {program} data put users/2 '{{\"name\":\"Bob\"}}' --url {middle}
 
 See the mesh:
 
-  folkmoot mesh --url {first}
+  {program} mesh --url {first}
 
 Ctrl-C ends all three; nothing is kept.",
         middle = urls[1],
+        program = program(),
     );
     let nodes: Vec<_> = nodes
         .iter()

@@ -16,19 +16,23 @@ use ureq::http::Method;
 #[command(after_help = "Examples:
   folkmoot invite
   folkmoot invite --address http://my.example.org:3655
+  folkmoot invite --new-secret       for a network that somebody must not come back to
 
 It reads the secret from the data directory, so it must be run as the node's user. Whoever has the
 line can join: pass it on like a password.")]
 pub(crate) struct InviteArgs {
     #[command(flatten)]
     pub(crate) settings: InviteSettings,
+    /// Make a new secret first: who does not get the new line is not let in any more
+    #[arg(long)]
+    new_secret: bool,
 }
 
 /// Runs `invite`.
-pub(crate) fn run(config: &Config, out: Out) -> Result<(), Failure> {
+pub(crate) fn run(config: &Config, args: &InviteArgs, out: Out) -> Result<(), Failure> {
     let dir = config.data_dir()?;
     let network = Network::load(&dir).map_err(|error| Failure::new(Exit::Config, error))?;
-    let network = network.ok_or_else(|| {
+    let mut network = network.ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("{} belongs to no network yet", dir.display()))
             .why("no node has been started there")
             .hint("start one with `folkmoot serve`, or name its directory with --data-dir")
@@ -40,6 +44,15 @@ pub(crate) fn run(config: &Config, out: Out) -> Result<(), Failure> {
         }),
         given => given.to_vec(),
     };
+    if args.new_secret {
+        let rotated = network.rotate(&dir, None);
+        network = rotated.map_err(|error| Failure::new(Exit::Config, error))?;
+        eprintln!(
+            "note: this is a new secret. Restart the node here, without --secret; on every other node \
+             that is to stay,\nstop it and run `folkmoot join` with this line once. Until then the \
+             old links stay, and no new ones are made."
+        );
+    }
     let reach = Reach::of(&addresses);
     let line = network.invite(addresses.clone()).to_string();
     if out.json {

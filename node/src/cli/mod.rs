@@ -114,7 +114,7 @@ impl Cli {
         let load = |flags: &Flags| Config::load(file, flags);
         match self.command {
             Command::Serve(args) => serve::serve(load(&args.settings.0)?, out),
-            Command::Invite(args) => invite::run(&load(&args.settings.0)?, out),
+            Command::Invite(args) => invite::run(&load(&args.settings.0)?, &args, out),
             Command::Join(args) => serve::join(load(&args.settings.0)?, &args, out),
             Command::Status(args) => mesh::status(&load(&args.settings.0)?, out),
             Command::Mesh(args) => mesh::mesh(&load(&args.settings.0)?, out),

@@ -34,6 +34,16 @@ pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+/// What to type to run this program: its name if that is found, else where it is.
+pub(crate) fn program() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join("folkmoot").is_file());
+    match std::env::current_exe() {
+        Ok(place) if !found => place.display().to_string(),
+        _ => "folkmoot".to_owned(),
+    }
+}
+
 /// Columns of words under their headings, each as wide as it must be.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
