@@ -410,3 +410,18 @@ fn what_was_deleted_does_not_return_with_a_node_that_was_away_for_longer_than_th
     world.assert_same();
     assert_eq!(world.status(0).tombstones, 0, "all members have agreed to forget");
 }
+
+#[test]
+fn neighbors_know_soon_after_they_first_meet_that_they_are_in_sync() {
+    for (at_a, at_b) in [(0, 0), (3, 0), (0, 3), (3, 3), (300, 1), (1, 300), (300, 300)] {
+        let mut world = World::new(2);
+        (0..at_a).for_each(|n| world.put(0, &format!("a/{n}"), "x"));
+        (0..at_b).for_each(|n| world.put(1, &format!("b/{n}"), "y"));
+        world.link(0, 1);
+        world.run(1_000);
+        for node in 0..2 {
+            let link = world.status(node).links[0].in_sync;
+            assert!(link, "node {node} after {at_a} and {at_b} entries");
+        }
+    }
+}
