@@ -64,6 +64,18 @@ impl Data {
         source: Source,
     ) -> bool {
         let hash = self.index.hash(key.as_bytes());
+        self.apply_hashed(ctx, key, hash, entry, source)
+    }
+
+    /// [`Data::apply`] with the hash of the key known.
+    pub(super) fn apply_hashed(
+        &mut self,
+        ctx: &mut Ctx,
+        key: EntryKey,
+        hash: KeyHash,
+        entry: Entry,
+        source: Source,
+    ) -> bool {
         let old = self.index.get(hash);
         if !self.stands(ctx, &key, &entry, old, source) {
             return false;

@@ -5,7 +5,7 @@ use crate::id::{NodeId, Path};
 use crate::limits::{FIELD_BYTES_MAX, PATH_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::replica::Version;
 use crate::time::Stamp;
-use crate::wire::codec::{Decoded, Malformed, Reader, put_varint};
+use crate::wire::codec::{Decoded, Malformed, Reader, put_varint, varint_bytes};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 
@@ -203,9 +203,18 @@ impl Entry {
         Ok(Entry { version: Version { stamp, node }, strategy, expires_ms, value })
     }
 
+    /// How many bytes [`Entry::to_bytes`] makes.
+    fn encoded_bytes(&self) -> usize {
+        let after = if let Strategy::First { .. } = self.strategy { 8 } else { 0 };
+        let end = if self.expires_ms.is_some() { 8 } else { 0 };
+        let value = self.value.as_ref().map_or(0, |value| varint_bytes(value.len()) + value.len());
+        1 + 8 + self.version.node.0.len() + after + end + 1 + value
+    }
+
     /// The entry's bytes on disk.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(64 + self.value.as_ref().map_or(0, Bytes::len));
+        // As long as it gets: bytes with room behind them would need a second allocation.
+        let mut out = BytesMut::with_capacity(self.encoded_bytes());
         self.encode(&self.version.node.0, &mut out);
         out.freeze()
     }

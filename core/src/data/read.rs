@@ -60,7 +60,7 @@ pub fn get_known(
     has_fields: bool,
 ) -> Result<Option<Found>, StoreError> {
     let key = ENTRIES.key(path.as_bytes());
-    let mut group = Group::new(path.as_bytes().clone());
+    let mut group = Group::default();
     if let Some(value) = store.get(&key)? {
         group.add(None, decode(&key[1..], value)?);
     }
@@ -81,7 +81,7 @@ pub fn get_known(
             return Err(error);
         }
     }
-    Ok(group.finish(wall_ms))
+    Ok(group.finish(path.clone(), wall_ms))
 }
 
 /// Live values whose path begins with `prefix` (plain string prefix), in path order, until
@@ -98,21 +98,26 @@ pub fn scan(
     let from = from.max(prefix.as_bytes().to_vec());
     let mut to = ENTRIES.key(prefix.as_bytes()).to_vec();
     *to.last_mut().expect("at least the space's byte") += 1; // UTF-8 has no byte 255
-    let mut group: Option<Group> = None;
+    let mut group: Option<(Bytes, Group)> = None;
+    let finish = |(path, group): (Bytes, Group)| group.finish(Path::new(path).ok()?, wall_ms);
     let mut error = None;
     let mut wanted = true;
     store.scan(&ENTRIES.key(&from), &to, &mut |key, value| {
         let key = &key[1..];
         let split = key.iter().position(|byte| *byte == 0);
         let path = &key[..split.unwrap_or(key.len())];
-        if group.as_ref().is_none_or(|group| group.path != path)
-            && let Some(done) = group.replace(Group::new(Bytes::copy_from_slice(path)))
+        if group.as_ref().is_none_or(|(of, _)| of != path)
+            && let Some(done) = group.replace((Bytes::copy_from_slice(path), Group::default()))
         {
-            wanted = done.finish(wall_ms).is_none_or(&mut *visit);
+            wanted = finish(done).is_none_or(&mut *visit);
         }
         let field = split.map(|at| String::from_utf8_lossy(&key[at + 1..]).into_owned());
         match decode(key, Bytes::copy_from_slice(value)) {
-            Ok(entry) => group.iter_mut().for_each(|group| group.add(field.clone(), entry.clone())),
+            Ok(entry) => {
+                if let Some((_, group)) = &mut group {
+                    group.add(field, entry);
+                }
+            }
             Err(damaged) => error = Some(damaged),
         }
         wanted && error.is_none()
@@ -120,24 +125,20 @@ pub fn scan(
     if let Some(error) = error {
         return Err(error);
     }
-    if wanted && let Some(found) = group.and_then(|group| group.finish(wall_ms)) {
+    if wanted && let Some(found) = group.and_then(finish) {
         visit(found);
     }
     Ok(())
 }
 
 /// The entries of one path.
+#[derive(Default)]
 struct Group {
-    path: Bytes,
     base: Option<Entry>,
     fields: Vec<(String, Entry)>,
 }
 
 impl Group {
-    fn new(path: Bytes) -> Group {
-        Group { path, base: None, fields: Vec::new() }
-    }
-
     fn add(&mut self, field: Option<String>, entry: Entry) {
         match field {
             None => self.base = Some(entry),
@@ -147,7 +148,7 @@ impl Group {
 
     /// What a client sees: a field counts if it is newer than what was written or deleted at
     /// the path as a whole.
-    fn finish(self, wall_ms: u64) -> Option<Found> {
+    fn finish(self, path: Path, wall_ms: u64) -> Option<Found> {
         let base_version = self.base.as_ref().map(|base| base.version);
         let base = self.base.filter(|base| base.is_live(wall_ms));
         let counts = |(_, field): &(String, Entry)| {
@@ -159,7 +160,6 @@ impl Group {
         let lasts = parts().any(|part| part.expires_ms.is_none());
         let expires_ms =
             if lasts { None } else { parts().filter_map(|part| part.expires_ms).max() };
-        let path = Path::new(self.path).ok()?;
         let base = base.and_then(|base| base.value);
         let value = if fields.is_empty() {
             Value::Plain(base?)

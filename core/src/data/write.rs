@@ -9,6 +9,7 @@ use crate::limits::{
     BATCH_BYTES_MAX, BATCH_ITEMS_MAX, FIELDS_MAX, HISTORY_VERSIONS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 use crate::replica::Version;
+use crate::replica::index::KeyHash;
 use crate::request::{Change, Condition, Reply, Write, Written};
 use crate::store::space::{ENTRIES, HISTORY};
 use crate::time::Stamp;
@@ -17,11 +18,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A write of which everything is checked.
 struct Prepared {
-    entries: Vec<(EntryKey, Strategy, Option<Bytes>)>,
+    entries: Vec<PreparedEntry>,
     expires_ms: Option<u64>,
     /// What stands there now.
     standing: Option<Version>,
     existed: bool,
+}
+
+/// An entry to be made; its key is hashed once, for the check and for the merge.
+struct PreparedEntry {
+    key: EntryKey,
+    hash: KeyHash,
+    strategy: Strategy,
+    value: Option<Bytes>,
 }
 
 impl Data {
@@ -54,7 +63,8 @@ impl Data {
             return Err(ErrorCode::TtlRange);
         }
         let key = EntryKey::path(&write.path);
-        let slot = self.index.get(self.index.hash(key.as_bytes()));
+        let hash = self.index.hash(key.as_bytes());
+        let slot = self.index.get(hash);
         let (mut existed, mut standing) = (
             slot.is_some_and(|slot| !slot.is_tombstone()),
             slot.map(|slot| self.index.version(&slot)),
@@ -83,31 +93,45 @@ impl Data {
             return Err(ErrorCode::Conflict);
         }
         let after = slot.map_or(Stamp(0), |slot| slot.stamp);
+        let one = |strategy, value| vec![PreparedEntry { key, hash, strategy, value }];
         let entries = match write.change {
             Change::Delete | Change::PutFirst(_)
                 if existed != matches!(write.change, Change::Delete) =>
             {
                 Vec::new()
             }
-            Change::Put(value) => vec![(key, Strategy::Last, Some(value))],
-            Change::PutFirst(value) => vec![(key, Strategy::First { after }, Some(value))],
-            Change::Delete => vec![(key, Strategy::Last, None)],
+            Change::Put(value) => one(Strategy::Last, Some(value)),
+            Change::PutFirst(value) => one(Strategy::First { after }, Some(value)),
+            Change::Delete => one(Strategy::Last, None),
             Change::Merge(fields) => {
                 check_merged(ctx, &write.path, &fields)?;
-                fields_of(&write.path, fields)?
+                self.prepare_fields(&write.path, fields)?
             }
         };
         Ok(Prepared { entries, expires_ms: write.expires_ms, standing, existed })
+    }
+
+    fn prepare_fields(
+        &self,
+        path: &Path,
+        fields: Vec<(String, Bytes)>,
+    ) -> Result<Vec<PreparedEntry>, ErrorCode> {
+        let entry = |(name, value): (String, Bytes)| {
+            let key = EntryKey::field(path, &name)?;
+            let hash = self.index.hash(key.as_bytes());
+            Ok(PreparedEntry { key, hash, strategy: Strategy::Field, value: Some(value) })
+        };
+        fields.into_iter().map(entry).collect()
     }
 
     fn perform(&mut self, ctx: &mut Ctx, write: Prepared) -> Written {
         let none = Version { stamp: Stamp(0), node: self.own };
         let mut version = write.standing.unwrap_or(none);
         let changed = !write.entries.is_empty();
-        for (key, strategy, value) in write.entries {
+        for PreparedEntry { key, hash, strategy, value } in write.entries {
             version = self.next_version(ctx);
             let entry = Entry { version, strategy, expires_ms: write.expires_ms, value };
-            self.apply(ctx, key, entry, Source::Local);
+            self.apply_hashed(ctx, key, hash, entry, Source::Local);
             ctx.stats.writes += 1;
         }
         Written { version, existed: write.existed, changed }
@@ -159,16 +183,6 @@ pub(super) fn history_key(key: &EntryKey, stamp: Stamp) -> Bytes {
 fn covers(prefix: &Path, path: &Path) -> bool {
     let rest = path.as_bytes().strip_prefix(&prefix.as_bytes()[..]);
     rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-fn fields_of(
-    path: &Path,
-    fields: Vec<(String, Bytes)>,
-) -> Result<Vec<(EntryKey, Strategy, Option<Bytes>)>, ErrorCode> {
-    let entry = |(name, value): (String, Bytes)| {
-        Ok((EntryKey::field(path, &name)?, Strategy::Field, Some(value)))
-    };
-    fields.into_iter().map(entry).collect()
 }
 
 /// Whether an object is within the limits once `fields` are written into it. Nodes that do not hear

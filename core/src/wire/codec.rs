@@ -115,6 +115,11 @@ pub fn put_varint(out: &mut BytesMut, mut value: u64) {
     out.put_u8(value as u8);
 }
 
+/// How many bytes [`put_varint`] takes for a length.
+pub(crate) fn varint_bytes(value: usize) -> usize {
+    (value.max(1).ilog2() / 7 + 1) as usize
+}
+
 /// Appends a length and the bytes.
 pub fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
@@ -131,6 +136,7 @@ mod tests {
         fn varints_come_back(value: u64) {
             let mut out = BytesMut::new();
             put_varint(&mut out, value);
+            prop_assert_eq!(out.len(), varint_bytes(value as usize));
             let mut reader = Reader::new(out.freeze());
             prop_assert_eq!(reader.varint(), Ok(value));
             prop_assert!(reader.is_empty());

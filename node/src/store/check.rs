@@ -44,7 +44,7 @@ impl Opened {
     }
 
     /// Leaves the store so that the next start can tell that nothing is missing.
-    pub(crate) fn close(mut self) -> io::Result<()> {
+    pub(crate) fn close(self) -> io::Result<()> {
         self.database.sync().map_err(io::Error::other)?;
         self.mark.write(self.commit)?;
         self.mark.sync()?;
@@ -79,7 +79,7 @@ pub(crate) fn open(directory: &Directory, durability: Durability) -> Result<Open
         let what = format!("it ends with commit {commit}; {durable} was durable");
         return Err(damaged(&store, what));
     }
-    let mut mark = Mark::open(&commits).map_err(io_error(&commits))?;
+    let mark = Mark::open(&commits).map_err(io_error(&commits))?;
     if durability == Durability::Sync {
         mark.write(commit).map_err(io_error(&commits))?;
     }

@@ -6,7 +6,8 @@
 //! it may lag behind, never run ahead. Two slots are written in turn, so one is always whole.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,7 +24,7 @@ impl Mark {
     pub(crate) fn open(path: &Path) -> io::Result<Mark> {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).read(true).write(true).open(path)?;
-        let mut mark = Mark { file };
+        let mark = Mark { file };
         if mark.file.metadata()?.len() == 0 {
             mark.write(0)?;
             mark.sync()?;
@@ -32,11 +33,10 @@ impl Mark {
     }
 
     /// Notes that `commit` is durable.
-    pub(crate) fn write(&mut self, commit: u64) -> io::Result<()> {
+    pub(crate) fn write(&self, commit: u64) -> io::Result<()> {
         let number = commit.to_be_bytes();
         let slot = [number, xxh3_64(&number).to_be_bytes()].concat();
-        self.file.seek(SeekFrom::Start(commit % 2 * SLOT_BYTES))?;
-        self.file.write_all(&slot)
+        self.file.write_all_at(&slot, commit % 2 * SLOT_BYTES)
     }
 
     /// Brings the file to disk.
