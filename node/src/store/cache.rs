@@ -1,7 +1,7 @@
-//! Entries that were read lately, so that a read of a popular path costs no search on the disk.
+//! Entries that were written or read lately, so that to read them costs no search in the tables.
 //!
 //! Promise: what comes out is what the view of the asked generation shows. While a commit is
-//! brought in, and to older views, nothing comes out. The entry that was not used for longest
+//! brought in, and to older views, nothing comes out. The entry that was not read for longest
 //! goes first, roughly (CLOCK: Corbató, 1968). Limits: `CACHE_BYTES_MAX`.
 
 use bytes::Bytes;
@@ -9,11 +9,11 @@ use folkmoot_core::store::Batch;
 use folkmoot_core::store::space::ENTRIES;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of memory that all entries here may take.
-const CACHE_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// Bytes of memory that all entries here may take: 500,000 of 100 bytes, with their paths.
+const CACHE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Bytes that an entry takes beside its key and value.
 const SLOT_BYTES: usize = 64;
 /// Parts with a lock of their own.
@@ -28,8 +28,6 @@ pub(super) struct Cache {
     shard_bytes_max: usize,
     /// The view whose entries these are.
     generation: AtomicU64,
-    /// How many there are.
-    count: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -63,6 +61,10 @@ impl Slot {
         &self.pair[usize::from(self.key_length)..]
     }
 
+    fn value_mut(&mut self) -> &mut [u8] {
+        &mut self.pair[usize::from(self.key_length)..]
+    }
+
     fn bytes(&self) -> usize {
         self.pair.len() + SLOT_BYTES
     }
@@ -80,7 +82,6 @@ impl Cache {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             shard_bytes_max: bytes_max / SHARDS,
             generation: AtomicU64::new(0),
-            count: AtomicUsize::new(0),
         }
     }
 
@@ -102,41 +103,28 @@ impl Cache {
     pub(super) fn keep(&self, key: &[u8], value: &[u8], generation: u64) {
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
-        // Counted before the generation is looked at, and `commit` does it the other way round:
-        // either this sees that a commit has begun, or the commit sees that there is something.
-        self.count.fetch_add(1, Ordering::SeqCst);
-        let mut fewer = 1;
-        let is_new = self.generation.load(Ordering::SeqCst) == generation;
-        if is_new && key.len() <= usize::from(u16::MAX) && shard.find(hash, key).is_none() {
-            shard.insert(Slot::new(hash, key, value));
-            fewer = 0;
-            while shard.bytes > self.shard_bytes_max {
-                shard.evict();
-                fewer += 1;
-            }
+        // Under the lock, as in `get`: a commit that begins later brings this part up to date.
+        if self.generation.load(Ordering::Acquire) == generation {
+            shard.put(hash, key, value);
+            shard.evict(self.shard_bytes_max);
         }
-        self.count.fetch_sub(fewer, Ordering::SeqCst);
     }
 
     /// Brings in what was committed. Until [`Cache::show`] nothing comes out.
     pub(super) fn commit(&self, batches: &[Arc<Batch>]) {
-        self.generation.store(CHANGING, Ordering::SeqCst);
-        if self.count.load(Ordering::SeqCst) == 0 {
-            return;
-        }
+        self.generation.store(CHANGING, Ordering::Release);
         for (key, value) in batches.iter().flat_map(|batch| batch.writes()) {
             if key.first() != Some(&ENTRIES.0) {
                 continue;
             }
             let hash = self.hasher.hash_one(&key[..]);
             let mut shard = self.shard(hash);
-            let Some(index) = shard.find(hash, key) else { continue };
-            shard.remove(index);
             match value {
-                Some(value) => shard.insert(Slot::new(hash, key, value)),
-                None => {
-                    self.count.fetch_sub(1, Ordering::SeqCst);
+                Some(value) => {
+                    shard.put(hash, key, value);
+                    shard.evict(self.shard_bytes_max);
                 }
+                None => shard.delete(hash, key),
             }
         }
     }
@@ -158,12 +146,35 @@ impl Shard {
         self.table.find(hash, is).map(|index| *index as usize)
     }
 
+    fn put(&mut self, hash: u64, key: &[u8], value: &[u8]) {
+        // The index has 32 bits and a key's length 16: larger ones are not worth their while.
+        if key.len() > usize::from(u16::MAX) || self.slots.len() >= u32::MAX as usize {
+            return self.delete(hash, key);
+        }
+        let Some(index) = self.find(hash, key) else {
+            return self.insert(Slot::new(hash, key, value));
+        };
+        let slot = &mut self.slots[index];
+        let old = slot.bytes();
+        match slot.value_mut() {
+            same if same.len() == value.len() => same.copy_from_slice(value),
+            _ => *slot = Slot { used: slot.used, ..Slot::new(hash, key, value) },
+        }
+        self.bytes = self.bytes - old + self.slots[index].bytes();
+    }
+
     /// Adds what is not there.
     fn insert(&mut self, slot: Slot) {
         let (slots, index) = (&self.slots, self.slots.len() as u32);
         self.table.insert_unique(slot.hash, index, |index| slots[*index as usize].hash);
         self.bytes += slot.bytes();
         self.slots.push(slot);
+    }
+
+    fn delete(&mut self, hash: u64, key: &[u8]) {
+        if let Some(index) = self.find(hash, key) {
+            self.remove(index);
+        }
     }
 
     fn remove(&mut self, index: usize) {
@@ -181,13 +192,15 @@ impl Shard {
         }
     }
 
-    fn evict(&mut self) {
-        while !self.slots.is_empty() {
+    /// Makes room until no more than `bytes_max` are taken.
+    fn evict(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
             self.hand %= self.slots.len();
-            if !std::mem::take(&mut self.slots[self.hand].used) {
-                return self.remove(self.hand);
+            if std::mem::take(&mut self.slots[self.hand].used) {
+                self.hand += 1;
+            } else {
+                self.remove(self.hand);
             }
-            self.hand += 1;
         }
     }
 }
@@ -229,7 +242,6 @@ mod tests {
         let bytes: usize = cache.shards.iter().map(|shard| shard.lock().unwrap().bytes).sum();
         assert!(bytes <= SHARDS * 20 * (SLOT_BYTES + 103));
         let count: usize = cache.shards.iter().map(|shard| shard.lock().unwrap().slots.len()).sum();
-        assert_eq!(cache.count.load(Ordering::Relaxed), count);
         assert!(count > SHARDS * 10);
     }
 
