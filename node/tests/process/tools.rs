@@ -28,9 +28,15 @@ fn the_benchmark_measures_and_checks_every_part() {
     let args = ["bench", "data", "--json", "--rounds", "1", "--scale", "1", "--only", parts];
     let (code, out, err) = run(&args);
     assert_eq!(code, 0, "{err}");
-    let figures = out.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let measured = figures.filter(|figure| figure["median"].as_f64().unwrap() > 0.0).count();
-    assert_eq!(measured, parts.split(',').count(), "{out}");
+    let lines: Vec<Value> =
+        out.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, figures) = lines.split_last().unwrap();
+    let measured = figures.iter().filter(|figure| figure["median"].as_f64().unwrap() > 0.0);
+    assert_eq!(measured.count(), parts.split(',').count(), "{out}");
+    for part in parts.split(',') {
+        let goals = summary["goals"].as_array().unwrap();
+        assert!(goals.iter().any(|goal| goal["part"] == part), "{part}: {summary}");
+    }
 }
 
 #[test]

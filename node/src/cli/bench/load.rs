@@ -168,4 +168,17 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(&value(number)).unwrap();
         }
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_round_fails_if_what_is_held_is_not_what_was_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = Node::builder().listen("127.0.0.1:0").data_dir(dir.path());
+        let node = builder.secret("a secret for measuring").start().await.unwrap();
+        fill(node.clone(), 1..3).await.unwrap();
+        assert!(verify(&node, &[0, 1, 2]).is_ok());
+        for wrong in [&[0, 1, 7][..], &[0, 1], &[0, 1, 2, 3]] {
+            assert_eq!(verify(&node, wrong).unwrap_err().exit, Exit::Failed, "{wrong:?}");
+        }
+        node.close().await;
+    }
 }

@@ -3,12 +3,15 @@
 //! They meet for the first time because both got their entries through a third node that is gone;
 //! then they meet again, once with 100 new entries and once with none.
 
+use super::goals::{Figure, Goal};
 use super::load::{count, fill, path_text, value};
 use super::mesh::{LOOK_AGAIN, PATIENCE, agree, status, wait};
 use super::report::{Part, Round};
 use super::{Bench, Failure, differs};
 use folkmoot::Node;
 use std::time::Instant;
+
+const NONE_MISSING: &str = "KiB at a later meeting, none missing";
 
 /// Entries that one side lacks.
 const MISSING: u64 = 100;
@@ -18,6 +21,10 @@ pub(super) const MEET: Part = Part {
     what: "bytes beside the entries when nodes with 1,000,000 entries meet, 100 missing on one side",
     client: "none: the nodes compare and catch up",
     unit: "KiB at first meeting",
+    goals: &[
+        (Figure::Value, Goal::AtMost(128.0, None)),
+        (Figure::More(NONE_MISSING), Goal::AtMost(1.0, None)),
+    ],
     run: meet,
 };
 
@@ -45,7 +52,7 @@ fn meet(bench: &Bench) -> Result<Round, Failure> {
     bench.close([a, b]);
     let more = vec![
         ("KiB at a later meeting, 100 missing", again),
-        ("KiB at a later meeting, none missing", equal),
+        (NONE_MISSING, equal),
         ("s until both held the same, with the start of one", took),
     ];
     Ok(Round { value: first, more, ..Round::default() })

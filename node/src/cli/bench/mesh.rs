@@ -1,5 +1,6 @@
 //! Several nodes in this process: a linked pair, a chain of five, a late joiner.
 
+use super::goals::{Figure, Goal};
 use super::load::{count, fill, path_text, puts, value, verify};
 use super::report::{Part, Round, Share, histogram, per_second, record};
 use super::{Bench, Failure, differs};
@@ -20,6 +21,7 @@ pub(super) const PUT_LINKED: Part = Part {
     what: "durable puts of 100 B over 500,000 paths with a second node linked, until both have all",
     client: "one session, 64 single puts in flight on the first node",
     unit: "puts/s each",
+    goals: &[(Figure::Value, Goal::AtLeast(45_000.0, Some(90_000.0)))],
     run: put_linked,
 };
 
@@ -28,6 +30,7 @@ pub(super) const CHAIN: Part = Part {
     what: "from a put on the first node of a chain of five to the event on the last",
     client: "one put after the other, a watch on the last node; every put is durable on all five",
     unit: "ms median",
+    goals: &[(Figure::Value, Goal::AtMost(5.0, Some(2.0)))],
     run: chain,
 };
 
@@ -36,6 +39,7 @@ pub(super) const JOIN: Part = Part {
     what: "100,000 entries into an empty node, from its start until it holds them durably",
     client: "none: the node joins and catches up",
     unit: "s",
+    goals: &[(Figure::Value, Goal::AtMost(2.0, Some(1.0)))],
     run: join,
 };
 

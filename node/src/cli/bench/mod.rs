@@ -1,9 +1,10 @@
 //! `bench data`: what this machine does, in figures that others can check.
 //!
 //! Every part runs in rounds, each with nodes and directories of its own. A round fails if what
-//! was received differs from what was sent. The nodes' threads and those of the load generator
+//! was received differs from what was sent, and with it the command. The nodes' threads and those of the load generator
 //! are apart, so that the generator's share of the processor can be told.
 
+mod goals;
 mod load;
 mod meet;
 mod mesh;
@@ -106,6 +107,7 @@ pub(crate) fn run(args: &BenchArgs, out: Out) -> Result<(), Failure> {
         eprintln!("warning: this is no release build; its figures mean little");
     }
     report::head(args.rounds, args.scale, args.dir.as_deref(), out)?;
+    let mut measured = Vec::new();
     for part in parts {
         let mut rounds = Vec::new();
         for _ in 0..args.rounds {
@@ -113,8 +115,9 @@ pub(crate) fn run(args: &BenchArgs, out: Out) -> Result<(), Failure> {
             rounds.push((part.run)(&bench)?);
         }
         print(part, &rounds, out)?;
+        measured.push((part, rounds));
     }
-    Ok(())
+    goals::summary(&measured, out)
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Part>, Failure> {

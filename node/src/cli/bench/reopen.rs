@@ -1,6 +1,7 @@
 //! `folkmoot serve` in a process of its own, on 1,000,000 entries and on none: how long until it is
 //! ready, how much memory it takes, and what it costs while nobody asks anything.
 
+use super::goals::{Figure, Goal};
 use super::load::fill;
 use super::report::{Part, Round};
 use super::{Bench, Failure, differs};
@@ -18,11 +19,18 @@ const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// Clock ticks a second in /proc, on every Linux of today.
 const TICKS: f64 = 100.0;
 
+const RESIDENT: &str = "resident MB";
+const OF_A_CORE: &str = "% of a core";
+
 pub(super) const REOPEN: Part = Part {
     name: "reopen",
     what: "start of `folkmoot serve` on 1,000,000 entries, until it is ready",
     client: "none",
     unit: "s",
+    goals: &[
+        (Figure::Value, Goal::AtMost(2.0, Some(1.0))),
+        (Figure::More(RESIDENT), Goal::AtMost(300.0, None)),
+    ],
     run: reopen,
 };
 
@@ -31,6 +39,10 @@ pub(super) const IDLE: Part = Part {
     what: "memory of a node without entries and clients",
     client: "none",
     unit: "MB resident",
+    goals: &[
+        (Figure::Value, Goal::AtMost(30.0, None)),
+        (Figure::More(OF_A_CORE), Goal::AtMost(1.0, None)),
+    ],
     run: idle,
 };
 
@@ -62,7 +74,7 @@ fn reopen(bench: &Bench) -> Result<Round, Failure> {
         return Err(differs("entries", entries, held));
     }
     let (resident, idle) = served.left_alone();
-    let more = vec![("resident MB", resident), ("idle, % of a core", idle)];
+    let more = vec![(RESIDENT, resident), ("idle, % of a core", idle)];
     Ok(Round { value: served.ready_after.as_secs_f64(), more, ..Round::default() })
 }
 
@@ -70,7 +82,7 @@ fn idle(bench: &Bench) -> Result<Round, Failure> {
     let served = serve(&bench.data_dir("a"))?;
     let (resident, idle) = served.left_alone();
     let more = vec![
-        ("% of a core", idle),
+        (OF_A_CORE, idle),
         ("s until ready, a new data directory", served.ready_after.as_secs_f64()),
     ];
     Ok(Round { value: resident, more, ..Round::default() })

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::Out;
+use super::goals::Goals;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -20,6 +21,8 @@ pub(crate) struct Part {
     pub(crate) client: &'static str,
     /// The unit of the figure.
     pub(crate) unit: &'static str,
+    /// What is to be reached.
+    pub(super) goals: Goals,
     /// Measures once.
     pub(crate) run: fn(&super::Bench) -> Result<Round, Failure>,
 }
@@ -92,12 +95,7 @@ pub(crate) fn print(part: &Part, rounds: &[Round], out: Out) -> Result<(), Failu
     );
     let mut json = json!({ "part": part.name, "what": part.what, "client": part.client,
         "unit": part.unit, "median": middle, "low": low, "high": high, "rounds": values });
-    let mut all = rounds.iter().filter_map(|round| round.latency.as_ref());
-    if let Some(first) = all.next() {
-        let mut merged = first.clone();
-        for latency in all {
-            merged.add(latency).expect("all histograms have the same bounds");
-        }
+    if let Some(merged) = latencies(rounds) {
         let at = |quantile| merged.value_at_quantile(quantile) as f64 / 1000.0;
         let (p50, p99, max) = (at(0.5), at(0.99), merged.max() as f64 / 1000.0);
         words += &format!("\n             p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms");
@@ -127,6 +125,21 @@ pub(crate) fn print(part: &Part, rounds: &[Round], out: Out) -> Result<(), Failu
     out.say(words, &json)
 }
 
+/// How long the single operations of all rounds took.
+pub(super) fn latencies(rounds: &[Round]) -> Option<Histogram<u64>> {
+    let mut all = rounds.iter().filter_map(|round| round.latency.as_ref());
+    let mut merged = all.next()?.clone();
+    for latency in all {
+        merged.add(latency).expect("all histograms have the same bounds");
+    }
+    Some(merged)
+}
+
+/// The median of at least one value.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    spread(&values.into_iter().collect::<Vec<_>>()).1
+}
+
 /// Lowest, median, highest.
 fn spread(values: &[f64]) -> (f64, f64, f64) {
     let mut sorted = values.to_vec();
@@ -136,7 +149,8 @@ fn spread(values: &[f64]) -> (f64, f64, f64) {
     (sorted[0], middle, sorted[last])
 }
 
-fn number(value: f64) -> String {
+/// With two digits behind the point, or from 100 on with commas.
+pub(super) fn number(value: f64) -> String {
     if value.abs() < 100.0 {
         return format!("{value:.2}");
     }

@@ -3,6 +3,7 @@
 //! The client is a few lines over a socket, so that the node and not a client library is
 //! measured.
 
+use super::goals::{Figure, Goal};
 use super::load::{Random, path_text, value, verify};
 use super::report::{Part, Round, Share, histogram, per_second, record};
 use super::{Bench, Failure, differs};
@@ -18,6 +19,7 @@ pub(super) const HTTP_PUT: Part = Part {
     what: "durable single puts of 100 B, PUT /v1/data/<path>",
     client: "64 connections kept open, one put in flight on each",
     unit: "puts/s",
+    goals: &[(Figure::Value, Goal::AtLeast(20_000.0, None))],
     run: |bench| rest(bench, 64, 1, 2_000),
 };
 
@@ -26,6 +28,7 @@ pub(super) const HTTP_BATCH: Part = Part {
     what: "durable puts of 100 B in batches of 1,000, POST /v1/data",
     client: "4 connections kept open, one batch of 1,000 in flight on each",
     unit: "puts/s",
+    goals: &[(Figure::Value, Goal::AtLeast(90_000.0, None))],
     run: |bench| rest(bench, 4, 1_000, 100),
 };
 

@@ -1,5 +1,6 @@
 //! One node, in process: durable puts and gets.
 
+use super::goals::{Figure, Goal};
 use super::load::{Random, fill, path, puts, value, verify};
 use super::report::{Part, Round, Share, histogram, per_second};
 use super::{Bench, Failure, differs};
@@ -16,6 +17,10 @@ pub(super) const PUT_64: Part = Part {
     what: "durable puts of 100 B over 500,000 paths, in process",
     client: "one session, 64 single puts in flight, none put together by the client",
     unit: "puts/s",
+    goals: &[
+        (Figure::Value, Goal::AtLeast(40_000.0, Some(60_000.0))),
+        (Figure::P99, Goal::AtMost(5.0, Some(2.0))),
+    ],
     run: |bench| put(bench, 64, 300_000),
 };
 
@@ -24,6 +29,7 @@ pub(super) const PUT_512: Part = Part {
     what: "durable puts of 100 B over 500,000 paths, in process",
     client: "one session, 512 single puts in flight, none put together by the client",
     unit: "puts/s",
+    goals: &[(Figure::Value, Goal::AtLeast(90_000.0, Some(200_000.0)))],
     run: |bench| put(bench, 512, 600_000),
 };
 
@@ -32,6 +38,7 @@ pub(super) const GET: Part = Part {
     what: "gets over 500,000 entries, in process, random paths",
     client: "one thread, one get after the other from the newest durable view",
     unit: "gets/s",
+    goals: &[(Figure::Value, Goal::AtLeast(200_000.0, Some(1_000_000.0)))],
     run: get,
 };
 
