@@ -12,6 +12,7 @@ use crate::http::history::{push_field, versions};
 use crate::http::scan::Stream;
 use crate::http::uri::{self, Query};
 use crate::http::values::{push_path, push_value};
+use crate::http::who::Who;
 use crate::http::{body, mesh};
 use crate::json;
 use crate::node::Node;
@@ -45,9 +46,9 @@ type Answer = Result<Response, SeedRefusal>;
 type Shared = State<Arc<Doors>>;
 
 /// `GET /api/<path>`.
-pub(crate) async fn get(State(doors): Shared, request: Request) -> Answer {
+pub(crate) async fn get(State(doors): Shared, who: Who, request: Request) -> Answer {
     let path = path_behind(&request, ROUTE)?;
-    let found = doors.node.snapshot().find(&path, Node::wall_ms())?;
+    let found = doors.read(who)?.find(&path, Node::wall_ms())?;
     let found = found.ok_or(ErrorCode::NotFound)?;
     let mut out = b"{".to_vec();
     push_path(&mut out, path.as_str());
@@ -58,14 +59,14 @@ pub(crate) async fn get(State(doors): Shared, request: Request) -> Answer {
 }
 
 /// `PUT /api/<path>`: replaces the whole value.
-pub(crate) async fn put(State(doors): Shared, request: Request) -> Answer {
+pub(crate) async fn put(State(doors): Shared, who: Who, request: Request) -> Answer {
     let path = path_behind(&request, ROUTE)?;
     let (head, body) = request.into_parts();
     let body = body::json(&head.headers, body, VALUE_BYTES_MAX, doors.limits()).await?;
     let value = json::check(&body, json::DEPTH_MAX)?;
     let change = change(doors.node.strategies(), &path, value, None)?;
     let write = Write { change, ..Write::put(path.clone(), Bytes::new()) };
-    let written = write_one(&doors, write).await?;
+    let written = write_one(&doors, who, write).await?;
     let mut out = Vec::with_capacity(value.len() + 128);
     out.push(b'{');
     push_path(&mut out, path.as_str());
@@ -77,9 +78,9 @@ pub(crate) async fn put(State(doors): Shared, request: Request) -> Answer {
 }
 
 /// `DELETE /api/<path>`.
-pub(crate) async fn delete(State(doors): Shared, request: Request) -> Answer {
+pub(crate) async fn delete(State(doors): Shared, who: Who, request: Request) -> Answer {
     let path = path_behind(&request, ROUTE)?;
-    let written = write_one(&doors, Write::delete(path.clone())).await?;
+    let written = write_one(&doors, who, Write::delete(path.clone())).await?;
     if !written.existed {
         return Err(ErrorCode::NotFound.into());
     }
@@ -90,7 +91,7 @@ pub(crate) async fn delete(State(doors): Shared, request: Request) -> Answer {
 }
 
 /// `GET /api/scan/<prefix>?limit=N`.
-pub(crate) async fn scan(State(doors): Shared, request: Request) -> Answer {
+pub(crate) async fn scan(State(doors): Shared, who: Who, request: Request) -> Answer {
     let raw = request.uri().path().strip_prefix("/api/scan/").unwrap_or_default();
     let prefix = uri::decode(raw)?.into_owned();
     if prefix.len() > PATH_BYTES_MAX {
@@ -103,14 +104,14 @@ pub(crate) async fn scan(State(doors): Shared, request: Request) -> Answer {
     if limit == Some(0) {
         return Ok(json_response(Bytes::from_static(b"[]")));
     }
-    Ok(Stream::new(doors.node.clone(), prefix, limit).into_response().await?)
+    Ok(Stream::new(&doors, who, prefix, limit)?.into_response().await?)
 }
 
 /// `GET /api/history/<path>`: the versions of a path, the newest first.
-pub(crate) async fn history(State(doors): Shared, request: Request) -> Answer {
+pub(crate) async fn history(State(doors): Shared, who: Who, request: Request) -> Answer {
     let path = path_behind(&request, "/api/history/")?;
     let mut out = b"[".to_vec();
-    for (at, kept) in versions(&doors, &path)?.iter().enumerate() {
+    for (at, kept) in versions(&doors, who, &path)?.iter().enumerate() {
         out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
         push_path(&mut out, path.as_str());
         out.extend_from_slice(b",\"value\":");
@@ -128,8 +129,8 @@ pub(crate) async fn history(State(doors): Shared, request: Request) -> Answer {
 }
 
 /// `GET /api/status`.
-pub(crate) async fn status(State(doors): Shared) -> Answer {
-    let status = mesh::ask_status(&doors).await?;
+pub(crate) async fn status(State(doors): Shared, who: Who) -> Answer {
+    let status = mesh::ask_status(&doors, who).await?;
     let linked = |peer: &&folkmoot_core::request::PeerStatus| peer.linked;
     let body = serde_json::json!({
         "status": "ok",

@@ -164,7 +164,9 @@ pub(crate) async fn answer(
         Err(refusal) => (None, refusal.into_response()),
         Ok(Some(origin)) if head.method == Method::OPTIONS => (Some(origin), preflight()),
         Ok(origin) => {
-            let request = Request::from_parts(head, body);
+            let who = port.policy.who(head.uri.path());
+            let mut request = Request::from_parts(head, body);
+            request.extensions_mut().insert(who);
             let response = router.call(request).await.unwrap_or_else(|never| match never {});
             (origin, response)
         }

@@ -6,6 +6,7 @@
 use super::error::{Problem, Refusal};
 use super::limits::BATCH_BODY_BYTES_MAX;
 use super::values::{push_path, push_version};
+use super::who::Who;
 use super::{Shared, body, data, etag};
 use crate::api::Strategies;
 use crate::json;
@@ -53,14 +54,18 @@ fn present<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<&'de RawValue>
     <&RawValue>::deserialize(reader).map(Some)
 }
 
-pub(super) async fn post(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn post(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     super::uri::Query::parse(head.uri.query())?.end()?;
     let limits = &doors.port.limits;
     let body = body::json(&head.headers, body, BATCH_BODY_BYTES_MAX, limits).await?;
     let writes = parse(&body, Node::wall_ms(), doors.node.strategies())?;
     let paths: Vec<Path> = writes.iter().map(|write| write.path.clone()).collect();
-    let written = data::write(&doors, writes)
+    let written = data::write(&doors, who, writes)
         .await
         .map_err(|(code, index)| Refusal::from(code).at_item(index))?;
     let mut out = Vec::with_capacity(paths.len() * 256);

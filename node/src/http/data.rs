@@ -4,6 +4,7 @@ use super::error::{Problem, Refusal};
 use super::etag;
 use super::uri::{self, Query};
 use super::values::{push_path, push_version, to_json};
+use super::who::Who;
 use super::{Doors, Shared, body, rest_of};
 use crate::api::{Strategies, Strategy, Value};
 use crate::json;
@@ -13,7 +14,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use folkmoot_core::access::Principal;
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::Path;
 use folkmoot_core::limits::VALUE_BYTES_MAX;
@@ -28,10 +28,14 @@ const NODE: HeaderName = HeaderName::from_static("folkmoot-node");
 /// When the value ends, in Unix milliseconds.
 const EXPIRES: HeaderName = HeaderName::from_static("folkmoot-expires");
 
-pub(super) async fn get(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn get(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let path = path_of(rest_of(&request, ROUTE))?;
     Query::parse(request.uri().query())?.end()?;
-    let found = doors.node.snapshot().find(&path, Node::wall_ms())?;
+    let found = doors.read(who)?.find(&path, Node::wall_ms())?;
     let found = found.ok_or(ErrorCode::NotFound)?;
     let mut response = match etag::is_known(request.headers(), found.version) {
         true => StatusCode::NOT_MODIFIED.into_response(),
@@ -49,7 +53,11 @@ pub(super) async fn get(State(doors): Shared, request: Request) -> Result<Respon
     Ok(response)
 }
 
-pub(super) async fn put(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn put(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let path = path_of(head.uri.path().strip_prefix(ROUTE).unwrap_or_default())?;
     let mut query = Query::parse(head.uri.query())?;
@@ -61,16 +69,20 @@ pub(super) async fn put(State(doors): Shared, request: Request) -> Result<Respon
     let value = json::check(&body, json::DEPTH_MAX)?;
     let change = change(doors.node.strategies(), &path, value, strategy.as_deref())?;
     let write = Write { change, condition, expires_ms, ..Write::delete(path.clone()) };
-    let written = write_one(&doors, write).await?;
+    let written = write_one(&doors, who, write).await?;
     Ok(written_response(&path, &written, "created", !written.existed))
 }
 
-pub(super) async fn delete(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn delete(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let path = path_of(rest_of(&request, ROUTE))?;
     Query::parse(request.uri().query())?.end()?;
     let condition = etag::condition(request.headers())?;
     let write = Write { condition, ..Write::delete(path.clone()) };
-    let written = write_one(&doors, write).await?;
+    let written = write_one(&doors, who, write).await?;
     if !written.existed {
         return Err(ErrorCode::NotFound.into());
     }
@@ -105,10 +117,11 @@ pub(crate) fn change(
 /// Has the writes done together or not at all; an error names the write that was at fault.
 pub(super) async fn write(
     doors: &Doors,
+    who: Who,
     writes: Vec<Write>,
 ) -> Result<Vec<Written>, (ErrorCode, usize)> {
     let request = folkmoot_core::request::Request::Data(DataRequest::Write(writes));
-    match doors.node.ask(Principal::Owner, request).await {
+    match doors.node.ask(who.0, request).await {
         Reply::Written(written) => Ok(written),
         Reply::Failed(code, index) => Err((code, index)),
         other => unreachable!("a write was answered with {other:?}"),
@@ -116,8 +129,8 @@ pub(super) async fn write(
 }
 
 /// Has one write done.
-pub(crate) async fn write_one(doors: &Doors, one: Write) -> Result<Written, Refusal> {
-    let written = write(doors, vec![one]).await.map_err(|(code, _)| code)?;
+pub(crate) async fn write_one(doors: &Doors, who: Who, one: Write) -> Result<Written, Refusal> {
+    let written = write(doors, who, vec![one]).await.map_err(|(code, _)| code)?;
     Ok(*written.first().expect("one write has one answer"))
 }
 

@@ -7,8 +7,10 @@
 //! pages, and `/healthz`, which tells nothing.
 
 use super::error::{Problem, Refusal};
+use super::who::Who;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
+use folkmoot_core::access::Principal;
 use std::net::IpAddr;
 
 /// Both ends of the connection that a request came on.
@@ -57,6 +59,15 @@ impl Policy {
             return Err(Problem::CrossSite.into());
         }
         Ok(allowed)
+    }
+
+    /// On whose behalf a request that was let in is answered. Until there are accounts whoever is
+    /// let in is the owner; the doors that are open to all are nobody's.
+    pub(crate) fn who(&self, path: &str) -> Who {
+        match path {
+            "/link" | "/healthz" => Who(Principal::Anonymous),
+            _ => Who(Principal::Owner),
+        }
     }
 
     fn check_local(&self, remote: IpAddr, headers: &HeaderMap) -> Result<(), Refusal> {

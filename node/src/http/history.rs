@@ -5,6 +5,7 @@ use super::data::{json_response, path_of};
 use super::error::Refusal;
 use super::uri::Query;
 use super::values::{push_expires, push_path, push_value, push_version};
+use super::who::Who;
 use super::{Doors, rest_of};
 use crate::json::push_string;
 use crate::node::Node;
@@ -24,13 +25,17 @@ pub(crate) struct Kept {
     pub(crate) expires_ms: Option<u64>,
 }
 
-pub(super) async fn get(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn get(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let path = path_of(rest_of(&request, "/v1/history/"))?;
     Query::parse(request.uri().query())?.end()?;
     let mut out = b"{".to_vec();
     push_path(&mut out, path.as_str());
     out.extend_from_slice(b",\"versions\":[");
-    for (at, kept) in versions(&doors, &path)?.iter().enumerate() {
+    for (at, kept) in versions(&doors, who, &path)?.iter().enumerate() {
         out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
         match &kept.value {
             None => out.extend_from_slice(b"\"deleted\":true"),
@@ -57,8 +62,8 @@ pub(crate) fn push_field(out: &mut Vec<u8>, kept: &Kept) {
 }
 
 /// The value of a path and the older ones, also of its fields, the newest first.
-pub(crate) fn versions(doors: &Doors, path: &Path) -> Result<Vec<Kept>, Refusal> {
-    let snapshot = doors.node.snapshot();
+pub(crate) fn versions(doors: &Doors, who: Who, path: &Path) -> Result<Vec<Kept>, Refusal> {
+    let snapshot = doors.read(who)?;
     let now = read::get(&snapshot, path, Node::wall_ms())?.map(|found| Kept {
         field: None,
         version: found.version,

@@ -5,20 +5,20 @@ use super::data::json_response;
 use super::error::{Problem, Refusal};
 use super::limits::SMALL_BODY_BYTES_MAX;
 use super::uri::Query;
+use super::who::Who;
 use super::{Doors, body, rest_of};
 use crate::json;
 use crate::node::check_address;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use folkmoot_core::access::Principal;
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::NodeId;
 use folkmoot_core::request::{LinkStatus, MeshRequest, MeshStatus, NodeStatus, PeerStatus, Reply};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(super) async fn status(State(doors): Shared) -> Result<Response, Refusal> {
-    let status = ask_status(&doors).await?;
+pub(super) async fn status(State(doors): Shared, who: Who) -> Result<Response, Refusal> {
+    let status = ask_status(&doors, who).await?;
     let reachable = status.nodes.iter().filter(|node| node.hops.is_some()).count();
     let stats: serde_json::Map<String, Value> = super::metrics::counters(&status.stats)
         .iter()
@@ -57,8 +57,8 @@ fn is_in_sync(status: &MeshStatus) -> bool {
     !alone && status.links.iter().all(|link| link.in_sync)
 }
 
-pub(super) async fn get(State(doors): Shared) -> Result<Response, Refusal> {
-    let status = ask_status(&doors).await?;
+pub(super) async fn get(State(doors): Shared, who: Who) -> Result<Response, Refusal> {
+    let status = ask_status(&doors, who).await?;
     let own = doors.node.id();
     let body = json!({
         "node": own.to_string(),
@@ -108,7 +108,11 @@ struct NewPeer {
     address: String,
 }
 
-pub(super) async fn add_peer(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn add_peer(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let limits = &doors.port.limits;
     let body = body::json(&head.headers, body, SMALL_BODY_BYTES_MAX, limits).await?;
@@ -117,25 +121,30 @@ pub(super) async fn add_peer(State(doors): Shared, request: Request) -> Result<R
         .map_err(|_| Problem::Json.because("send {\"address\": \"http://host:port\"}"))?;
     check_address(&peer.address)
         .map_err(|why| Refusal::from(ErrorCode::PeerAddress).because(why))?;
-    ask(&doors, MeshRequest::AddPeer(peer.address.clone())).await?;
+    ask(&doors, who, MeshRequest::AddPeer(peer.address.clone())).await?;
     Ok(json_response(json!({ "address": peer.address }).to_string().into()))
 }
 
 pub(super) async fn remove_peer(
     State(doors): Shared,
+    who: Who,
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut query = Query::parse(request.uri().query())?;
     let address = query.take("address");
     query.end()?;
     let address = address.ok_or_else(|| Problem::Query.because("name it: ?address=URL"))?;
-    ask(&doors, MeshRequest::RemovePeer(address.clone().into())).await?;
+    ask(&doors, who, MeshRequest::RemovePeer(address.clone().into())).await?;
     Ok(json_response(json!({ "removed": address }).to_string().into()))
 }
 
-pub(super) async fn ping(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn ping(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let node = node_of(rest_of(&request, "/v1/mesh/ping/"))?;
-    match ask(&doors, MeshRequest::Ping(node)).await? {
+    match ask(&doors, who, MeshRequest::Ping(node)).await? {
         Reply::Pong { round_trip_ms, hops } => {
             let body = json!({
                 "node": node.to_string(),
@@ -150,10 +159,11 @@ pub(super) async fn ping(State(doors): Shared, request: Request) -> Result<Respo
 
 pub(super) async fn remove_member(
     State(doors): Shared,
+    who: Who,
     request: Request,
 ) -> Result<Response, Refusal> {
     let node = node_of(rest_of(&request, "/v1/mesh/members/"))?;
-    ask(&doors, MeshRequest::Remove(node)).await?;
+    ask(&doors, who, MeshRequest::Remove(node)).await?;
     Ok(json_response(json!({ "removed": node.to_string() }).to_string().into()))
 }
 
@@ -162,16 +172,16 @@ fn node_of(text: &str) -> Result<NodeId, Refusal> {
 }
 
 /// What the engine sees of the mesh.
-pub(crate) async fn ask_status(doors: &Doors) -> Result<Box<MeshStatus>, Refusal> {
-    match ask(doors, MeshRequest::Status).await? {
+pub(crate) async fn ask_status(doors: &Doors, who: Who) -> Result<Box<MeshStatus>, Refusal> {
+    match ask(doors, who, MeshRequest::Status).await? {
         Reply::Mesh(status) => Ok(status),
         other => unreachable!("a question for the status was answered with {other:?}"),
     }
 }
 
-async fn ask(doors: &Doors, request: MeshRequest) -> Result<Reply, Refusal> {
+async fn ask(doors: &Doors, who: Who, request: MeshRequest) -> Result<Reply, Refusal> {
     let request = folkmoot_core::request::Request::Mesh(request);
-    match doors.node.ask(Principal::Owner, request).await {
+    match doors.node.ask(who.0, request).await {
         Reply::Failed(code, _) => Err(code.into()),
         reply => Ok(reply),
     }

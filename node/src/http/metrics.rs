@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::error::Refusal;
+use super::who::Who;
 use super::{Doors, mesh};
 use axum::extract::State;
 use axum::http::header;
@@ -38,8 +39,8 @@ pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 21]
     ]
 }
 
-pub(super) async fn get(State(doors): Shared) -> Result<Response, Refusal> {
-    let status = mesh::ask_status(&doors).await?;
+pub(super) async fn get(State(doors): Shared, who: Who) -> Result<Response, Refusal> {
+    let status = mesh::ask_status(&doors, who).await?;
     let mut out = String::with_capacity(8 * 1024);
     for (name, help, value) in counters(&status.stats) {
         one(&mut out, "counter", &format!("{name}_total"), help, value);

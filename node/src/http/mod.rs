@@ -24,6 +24,7 @@ pub(crate) mod scan;
 pub(crate) mod uri;
 pub(crate) mod values;
 mod watch;
+pub(crate) mod who;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::Shared;
 use super::data::json_response;
 use super::error::Refusal;
 use super::mesh;
+use super::who::Who;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -46,6 +47,6 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// The engine answers, so requests will be served.
-pub(super) async fn readyz(State(doors): Shared) -> Result<&'static str, Refusal> {
-    mesh::ask_status(&doors).await.map(|_| "ready\n")
+pub(super) async fn readyz(State(doors): Shared, who: Who) -> Result<&'static str, Refusal> {
+    mesh::ask_status(&doors, who).await.map(|_| "ready\n")
 }

@@ -4,18 +4,20 @@
 //! slice in memory, however slowly the client reads.
 //! Limits: `SCAN_ROWS_MAX` a page, `PAGE_BYTES_TARGET` a page, `CHUNK_BYTES_TARGET` a slice.
 
-use super::Shared;
 use super::data::json_response;
 use super::error::{Problem, Refusal};
 use super::limits::{CHUNK_BYTES_TARGET, PAGE_BYTES_TARGET};
 use super::uri::Query;
 use super::values::{push_found, push_path, push_value};
+use super::who::Who;
+use super::{Doors, Shared};
 use crate::node::Node;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use folkmoot_core::data::read::{self, Found};
+use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::Path;
 use folkmoot_core::limits::SCAN_ROWS_MAX;
 use folkmoot_core::store::{Store, StoreError};
@@ -26,7 +28,11 @@ use std::io;
 const PAGE_ROWS: u64 = 100;
 
 /// `GET /v1/data?prefix=&limit=&cursor=`: one page of what is at a path and below it.
-pub(super) async fn page(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn page(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let mut query = Query::parse(request.uri().query())?;
     let prefix = prefix_of(&mut query)?;
     let limit = query.take_number("limit")?.unwrap_or(PAGE_ROWS);
@@ -38,7 +44,7 @@ pub(super) async fn page(State(doors): Shared, request: Request) -> Result<Respo
     if after.as_ref().is_some_and(|after| !is_below(after, prefix.as_ref())) {
         return Err(Problem::Cursor.into());
     }
-    let snapshot = doors.node.snapshot();
+    let snapshot = doors.read(who)?;
     let read = move || read_page(&snapshot, prefix.as_ref(), after.as_ref(), limit);
     let page = tokio::task::spawn_blocking(read).await.expect("reading a page does not panic")?;
     Ok(json_response(page))
@@ -142,9 +148,15 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// At most `limit` rows whose path begins with `prefix`.
-    pub(crate) fn new(node: Node, prefix: String, limit: Option<u64>) -> Stream {
-        let left = limit.unwrap_or(u64::MAX);
-        Stream { node, prefix, after: None, left, rows: 0, ended: false }
+    pub(crate) fn new(
+        doors: &Doors,
+        who: Who,
+        prefix: String,
+        limit: Option<u64>,
+    ) -> Result<Stream, ErrorCode> {
+        doors.read(who)?;
+        let (node, left) = (doors.node.clone(), limit.unwrap_or(u64::MAX));
+        Ok(Stream { node, prefix, after: None, left, rows: 0, ended: false })
     }
 
     /// The answer: sent whole if it is short, otherwise as it is read.

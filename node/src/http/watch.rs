@@ -15,13 +15,13 @@ use super::limits::{CHUNK_BYTES_TARGET, EVENTS_SILENCE};
 use super::scan::prefix_of;
 use super::uri::Query;
 use super::values::{push_found, push_path};
+use super::who::Who;
 use crate::api::watch::{Since, Token, Told, Watch};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use folkmoot_core::access::Principal;
 use folkmoot_core::error::ErrorCode;
 use futures_util::{FutureExt, stream};
 use std::convert::Infallible;
@@ -33,12 +33,16 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long a client is asked to wait before it comes back, in milliseconds.
 const RETRY: &str = "retry: 1000\n\n";
 
-pub(super) async fn events(State(doors): Shared, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn events(
+    State(doors): Shared,
+    who: Who,
+    request: Request,
+) -> Result<Response, Refusal> {
     let mut query = Query::parse(request.uri().query())?;
     let prefix = prefix_of(&mut query)?;
     let from = since(request.headers(), query.take("since").as_deref())?;
     query.end()?;
-    let watch = Watch::start(doors.node.clone(), Principal::Owner, prefix, from).await?;
+    let watch = Watch::start(doors.node.clone(), who.0, prefix, from).await?;
     let first = Events { watch, stop: doors.stop.clone(), opening: true };
     let chunks = stream::unfold(Some(first), |events| async move {
         let (chunk, rest) = events?.next().await?;

@@ -1,6 +1,7 @@
 //! What must be refused with a clear error, and leaves nothing behind.
 
 use super::*;
+use tower_service::Service as _;
 
 /// Raw paths that name nothing.
 const BAD_PATHS: [&str; 22] = [
@@ -165,6 +166,50 @@ async fn the_mesh_refuses_what_it_cannot_do() {
     }
     let pong = door.tell(&format!("POST /v1/mesh/ping/{own}"), "").await;
     assert!([200, 504].contains(&pong.status), "{}", pong.body);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_request_that_the_guard_has_not_seen_may_do_nothing() {
+    let door = doorstep().await;
+    door.put(&[("a", "1")]).await;
+    let node = door.node.id();
+    for line in [
+        "GET /v1/data/a".to_owned(),
+        "PUT /v1/data/a".to_owned(),
+        "DELETE /v1/data/a".to_owned(),
+        "GET /v1/data".to_owned(),
+        "POST /v1/data".to_owned(),
+        "GET /v1/watch".to_owned(),
+        "GET /v1/history/a".to_owned(),
+        "GET /v1/status".to_owned(),
+        "GET /v1/mesh".to_owned(),
+        "POST /v1/mesh/peers".to_owned(),
+        "DELETE /v1/mesh/peers?address=http://a:1".to_owned(),
+        format!("POST /v1/mesh/ping/{node}"),
+        format!("DELETE /v1/mesh/members/{node}"),
+        "GET /metrics".to_owned(),
+        "GET /readyz".to_owned(),
+        "GET /api/a".to_owned(),
+        "PUT /api/a".to_owned(),
+        "DELETE /api/a".to_owned(),
+        "GET /api/scan/a".to_owned(),
+        "GET /api/history/a".to_owned(),
+        "GET /api/status".to_owned(),
+    ] {
+        let (method, uri) = line.split_once(' ').unwrap();
+        let body = match uri {
+            "/v1/data" => r#"{"items":[{"path":"a","value":2}]}"#,
+            "/v1/mesh/peers" => r#"{"address":"http://192.0.2.1:3655"}"#,
+            _ => "2",
+        };
+        let request = Request::builder().method(method).uri(uri);
+        let request =
+            request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        let response = door.router.clone().call(request).await.unwrap();
+        assert_eq!(response.status(), 403, "{line}");
+    }
+    assert_eq!(door.ask("GET /v1/data/a").await.body, "1");
     door.close().await;
 }
 
