@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod data;
+mod described;
 mod seed;
 mod table;
 mod watch;
