@@ -325,6 +325,43 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_can_be_a_flag_a_variable_and_a_key_of_the_file() {
+        for key in KEYS {
+            let value = match key.kind {
+                Kind::Address => "127.0.0.1:1".to_string(),
+                Kind::Url | Kind::Urls | Kind::Peers => "http://a:1".to_string(),
+                Kind::Counts => "users=3".to_string(),
+                Kind::Strategies => "users=first".to_string(),
+                Kind::Switch => "true".to_string(),
+                Kind::Choice(words) => words[words.len() - 1].to_string(),
+                Kind::Number(min, _) => min.to_string(),
+                _ => "words".to_string(),
+            };
+            let in_file = match key.kind {
+                Kind::Switch | Kind::Number(..) => format!("{} = {value}", key.name),
+                kind if kind.is_list() => format!("{} = ['{value}']", key.name),
+                _ => format!("{} = '{value}'", key.name),
+            };
+            let command = Flags::add_to(clap::Command::new("test"), &[key.name]);
+            let mut line = vec!["test".to_string(), format!("--{}", key.flag)];
+            line.extend((key.kind != Kind::Switch).then(|| value.clone()));
+            let flags = Flags::from_matches(&command.get_matches_from(line));
+            for (config, origin) in [
+                (resolve(&in_file, &[], Flags::default()), "file test.toml".to_string()),
+                (
+                    resolve("", &[(key.env, &value)], Flags::default()),
+                    format!("environment {}", key.env),
+                ),
+                (resolve("", &[], flags), format!("flag --{}", key.flag)),
+            ] {
+                let config = config.unwrap();
+                assert_eq!(config.settings[key.name].values, [value.as_str()], "{}", key.name);
+                assert_eq!(config.origin(key.name).to_string(), origin);
+            }
+        }
+    }
+
+    #[test]
     fn names_follow_one_rule() {
         for key in KEYS {
             assert_eq!(key.env, format!("FOLKMOOT_{}", key.name.to_uppercase()));

@@ -113,6 +113,49 @@ fn json_answers_are_json_also_when_they_are_errors() {
     let (code, _, log) = run(&["status", "--json", "--url", "http://127.0.0.1:1"]);
     let error: serde_json::Value = serde_json::from_str(&log).unwrap();
     assert_eq!((code, error["error"]["exit"].as_i64()), (4, Some(4)));
+    let (code, _, log) = run(&["--json", "stauts"]);
+    let error: serde_json::Value = serde_json::from_str(&log).unwrap();
+    assert_eq!((code, error["error"]["exit"].as_i64()), (2, Some(2)));
+    assert!(error["error"]["what"].as_str().unwrap().contains("stauts"), "{log}");
+    let (code, _, log) = run(&["stauts"]);
+    assert!(code == 2 && log.starts_with("error: "), "without --json it is words: {log}");
+}
+
+#[test]
+fn every_command_that_ends_by_itself_answers_in_json_where_that_is_asked_for() {
+    let (keep, dir) = directory();
+    let node = start(&dir, &[]);
+    let id = node.json("/v1/status")["node"].as_str().unwrap().to_owned();
+    let (place, file) = (text(&dir), text(&keep.path().join("all.jsonl")));
+    let commands: &[&[&str]] = &[
+        &["status"],
+        &["mesh"],
+        &["peers", "add", "http://127.0.0.1:1"],
+        &["peers"],
+        &["peers", "remove", "http://127.0.0.1:1"],
+        &["ping", &id],
+        &["members"],
+        &["data", "put", "a", "1"],
+        &["data", "get", "a"],
+        &["data", "scan"],
+        &["data", "export"],
+        &["data", "export", "--output", &file],
+        &["data", "import", &file],
+        &["data", "del", "a"],
+        &["invite", "--data-dir", &place],
+    ];
+    let with_url = commands.iter().map(|command| [*command, &["--url", &node.url]].concat());
+    let others: [&[&str]; 3] =
+        [&["config", "show"], &["config", "validate"], &["completion", "bash"]];
+    for command in with_url.chain(others.iter().map(|command| command.to_vec())) {
+        let (code, out, log) = run(&[&command[..], &["--json"]].concat());
+        assert_eq!(code, 0, "{command:?}: {log}");
+        assert!(!out.is_empty(), "{command:?}");
+        for line in out.lines() {
+            let value = serde_json::from_str::<serde_json::Value>(line);
+            assert!(value.is_ok(), "{command:?} says {line}");
+        }
+    }
 }
 
 #[test]
