@@ -92,7 +92,7 @@ pub const UNREAD_BYTES_MAX: usize = 1024 * 1024;
 pub const MESSAGE_COST_BYTES: usize = 64;
 /// Conversations whose last message is known, in order to know repeats; the longest silent is
 /// forgotten first.
-pub const CONVERSATIONS_MAX: usize = 200_000;
+pub const CONVERSATIONS_MAX: usize = 100_000;
 /// Users that are remembered after they went, for when they were last seen.
 pub const LAST_SEEN_MAX: usize = 20_000;
 /// Bytes of one page of a presence list, and of one batch of messages between two nodes.

@@ -201,7 +201,16 @@ impl World {
     }
 
     /// A node answers.
-    pub(crate) fn on_reply(&mut self, node: usize, _: SessionId, request: RequestId, reply: Reply) {
+    pub(crate) fn on_reply(
+        &mut self,
+        node: usize,
+        session: SessionId,
+        request: RequestId,
+        reply: Reply,
+    ) {
+        if self.on_person_reply(session, request, &reply) {
+            return;
+        }
         let id = request.0;
         self.mix(&[5, node as u64, id]);
         self.trace(|| match &reply {
@@ -236,7 +245,7 @@ impl World {
     pub(crate) fn on_event(&mut self, node: usize, session: SessionId, event: ToldEvent) {
         match event {
             ToldEvent::Changed(watch, changes) => self.on_changed(node, session, watch, changes),
-            ToldEvent::Chat(_) => {}
+            ToldEvent::Chat(told) => self.on_person_told(session, told),
         }
     }
 }

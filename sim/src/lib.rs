@@ -18,6 +18,7 @@ pub mod invariants;
 pub mod network;
 pub mod notices;
 pub mod oracle;
+pub mod people;
 mod plan;
 pub mod plant;
 pub mod queue;

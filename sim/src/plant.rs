@@ -21,6 +21,12 @@ pub enum Plant {
     WatchSkips,
     /// Nobody hears that a send queue is full.
     MumAboutFull,
+    /// Nodes are not told of connections that broke off.
+    GhostSessions,
+    /// Clients acknowledge one message in five without having taken it in.
+    EarlyReceipt,
+    /// Nodes forget at once which messages have been there.
+    ForgottenRepeats,
 }
 
 /// Every planted bug.
@@ -33,6 +39,9 @@ pub const PLANTS: &[Plant] = &[
     Plant::EarlyCollection,
     Plant::WatchSkips,
     Plant::MumAboutFull,
+    Plant::GhostSessions,
+    Plant::EarlyReceipt,
+    Plant::ForgottenRepeats,
 ];
 
 impl Plant {

@@ -44,6 +44,7 @@ pub fn run_seed(seed: u64, plant: Option<Plant>, loud: bool) -> Outcome {
 pub fn run(mut options: Swarm, plant: Option<Plant>, loud: bool) -> Outcome {
     match plant {
         Some(Plant::NoDriftCheck) => options.limits.drift_ms_max = u64::MAX,
+        Some(Plant::ForgottenRepeats) => options.limits.repeat_ms = 0,
         Some(Plant::EarlyCollection) => options.limits.tombstone_grace_ms = 0,
         _ => {}
     }

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::network::{DIAL_MS_MAX, LinkEvent, Network};
 use crate::notices::Notices;
 use crate::oracle::Oracle;
+use crate::people::People;
 use crate::plant::Plant;
 use crate::queue::Queue;
 use crate::swarm::Swarm;
@@ -63,6 +64,8 @@ pub enum Event {
     Flap(usize),
     /// A client does something.
     Client,
+    /// The person with this index does something.
+    Person(usize),
 }
 
 /// What was violated, and how.
@@ -94,6 +97,8 @@ pub struct World {
     pub plant: Option<Plant>,
     /// What clients do and were told.
     pub clients: Clients,
+    /// Who chats.
+    pub people: People,
     /// What clients were promised.
     pub oracle: Oracle,
     /// What nodes noted for their operators.
@@ -124,6 +129,7 @@ impl World {
             rng,
             plant,
             clients: Clients::new(&options),
+            people: People::new(&options),
             oracle: Oracle::default(),
             notices: Notices::default(),
             violation: None,
@@ -155,6 +161,9 @@ impl World {
             self.queue.push(planned.at_ms + planned.lasts_ms, Event::FaultEnds(index));
         }
         self.queue.push(self.options.first_op_ms, Event::Client);
+        for who in 0..self.people.all.len() {
+            self.queue.push(self.options.first_op_ms + 1_000, Event::Person(who));
+        }
     }
 
     /// Lets everything happen that is due until world time `end`, or until a violation.
@@ -182,6 +191,7 @@ impl World {
             Event::FaultEnds(index) => self.fault_ends(index),
             Event::Flap(index) => self.flap(index),
             Event::Client => self.client_acts(),
+            Event::Person(who) => self.person_acts(who),
         }
     }
 

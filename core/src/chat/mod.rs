@@ -97,6 +97,7 @@ pub(crate) struct Chat {
     holding: BTreeMap<Name, BTreeSet<Sid>>,
     hold_at: BTreeSet<(Time, Name)>,
     retry: BTreeSet<Name>,
+    resend_at: Option<Time>,
     given: u64,
     repeated: u64,
     // What the end of the step has to look at.
@@ -143,6 +144,7 @@ impl Chat {
             holding: BTreeMap::new(),
             hold_at: BTreeSet::new(),
             retry: BTreeSet::new(),
+            resend_at: None,
             given: 0,
             repeated: 0,
             dirty: Vec::new(),
@@ -324,6 +326,7 @@ impl Service for Chat {
 
     fn on_tick(&mut self, ctx: &mut Ctx) {
         self.end_overdue(ctx);
+        self.send_again(ctx.now.time);
         self.ask_and_compare(ctx);
     }
 
@@ -357,6 +360,7 @@ impl Service for Chat {
             self.ending.first().map(|(at, _)| *at),
             self.hold_at.first().map(|(at, _)| *at),
             self.compare_at,
+            self.resend_at,
             self.may_tell().then(|| self.told_at + TELL_PAUSE_MS),
         ]
         .into_iter()

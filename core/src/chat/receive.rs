@@ -6,8 +6,9 @@
 
 use super::Chat;
 use super::directory::NodeIndex;
+use super::repeats::Noted;
 use super::session::Sid;
-use super::wire::{Said, Sender};
+use super::wire::{Said, Sender, TOO_LATE};
 use super::words::{Kind, Message, Target};
 use crate::ctx::{Ctx, Dest};
 use crate::id::Name;
@@ -36,29 +37,41 @@ impl Chat {
     ) {
         let except = (origin == 0).then_some(sender);
         if message.kind == Kind::Signal {
-            return self.fan_out(message, except, 0);
+            self.fan_out(message, except, 0);
+            return self.echo(message, except);
         }
-        if !self.repeats.note(now, self.repeat_ms, message) {
-            return self.on_repeat(origin, sender, message);
+        let noted = self.repeats.note(now, self.repeat_ms, message);
+        match noted {
+            Noted::New | Noted::Again => {}
+            Noted::Repeat => return self.on_repeat(origin, sender, message),
+            Noted::Late => return self.answer(origin, sender, message.number, TOO_LATE),
         }
         let Message { number, .. } = **message;
         let arrival = Arrival { origin, sender, number, waiting: 0, taken_in: 0 };
         let key = self.arrivals.insert(arrival);
         self.fan_out(message, except, key);
+        if noted == Noted::New {
+            self.echo(message, except);
+        }
         if self.arrivals.get(key).is_some_and(|arrival| arrival.waiting == 0) {
+            self.repeats.lose(now, self.repeat_ms, message);
             self.end_arrival(key);
         }
     }
 
-    /// Gives a message to the sessions of its target, and as an echo to the sender's others.
+    /// Gives a message to the sender's other sessions.
+    fn echo(&mut self, message: &Arc<Message>, except: Option<Sid>) {
+        if let Target::User(user) = &message.to
+            && *user != message.from
+        {
+            self.give_user(&message.from, message, except, 0);
+        }
+    }
+
+    /// Gives a message to the sessions of its target.
     fn fan_out(&mut self, message: &Arc<Message>, except: Option<Sid>, arrival: u64) {
         match &message.to {
-            Target::User(user) => {
-                self.give_user(user, message, None, arrival);
-                if *user != message.from {
-                    self.give_user(&message.from, message, except, 0);
-                }
-            }
+            Target::User(user) => self.give_user(user, message, None, arrival),
             Target::Room(room) => {
                 let Some(room) = self.rooms.get_mut(room) else { return };
                 let local = std::mem::take(&mut room.local);

@@ -1,10 +1,10 @@
-//! Which messages have been here: per conversation the number of the last one.
+//! Which messages have been here: per conversation the ranges of their numbers.
 //!
 //! Promise: a message that comes again within `repeat_ms` is known as a repeat, unless it was lost
 //! here before anybody had taken it in. A conversation is a sender, the sender's program and a
-//! target; its messages come in the order of their numbers, so the largest is enough.
-//! Limits: `CONVERSATIONS_MAX`, half of it for each of two generations; the older one is forgotten
-//! when the newer is full or old.
+//! target; its messages come in the order of their numbers, so what is not here below the largest
+//! comes too late. Limits: `CONVERSATIONS_MAX`, half of it for each of two generations; the older
+//! one is forgotten when the newer is full or old. `RANGES_MAX`: what is older counts as late.
 
 use super::words::{Message, Target};
 use crate::id::{ClientId, Name};
@@ -12,8 +12,23 @@ use crate::limits::CONVERSATIONS_MAX;
 use crate::table::Table;
 use crate::time::Time;
 
+/// Ranges of numbers that are kept for one conversation.
+const RANGES_MAX: usize = 32;
 /// Numbers of lost messages that are kept for one conversation.
 const LOST_MAX: usize = 1_024;
+
+/// Whether a message has been here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It has not.
+    New,
+    /// It has, and was lost: nobody has it but the sessions of the sender.
+    Again,
+    /// It has.
+    Repeat,
+    /// It has not, but a later one of its conversation has: it would come out of order.
+    Late,
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Conversation {
@@ -24,9 +39,8 @@ struct Conversation {
 
 #[derive(Debug, Default)]
 struct Mark {
-    /// The first and the largest number that came. What is below the first never was here.
-    from: u64,
-    upto: u64,
+    /// The numbers that came: from and to, in order, apart from each other.
+    ranges: Vec<(u64, u64)>,
     /// Came and were lost again: their sessions ended before they were taken in.
     lost: Vec<u64>,
 }
@@ -47,18 +61,36 @@ impl Repeats {
         Repeats { seed, young, old, since: Time(0) }
     }
 
-    /// Notes a message; `false` if it has been here.
-    pub(super) fn note(&mut self, now: Time, repeat_ms: u64, message: &Message) -> bool {
+    /// Notes a message.
+    pub(super) fn note(&mut self, now: Time, repeat_ms: u64, message: &Message) -> Noted {
         let mark = self.mark(now, repeat_ms, message);
-        if mark.upto == 0 {
-            mark.from = message.number;
+        let number = message.number;
+        let upto = match mark.ranges.last_mut() {
+            Some(last) if number == last.1.saturating_add(1) => {
+                last.1 = number;
+                return Noted::New;
+            }
+            Some(last) if number <= last.1 => last.1,
+            _ => {
+                if mark.ranges.len() >= RANGES_MAX {
+                    mark.ranges.remove(0);
+                }
+                mark.ranges.push((number, number));
+                return Noted::New;
+            }
+        };
+        if !mark.ranges.iter().any(|(from, to)| (*from..=*to).contains(&number)) {
+            return Noted::Late;
         }
-        if message.number > mark.upto || message.number < mark.from {
-            mark.upto = mark.upto.max(message.number);
-            return true;
+        let lost = mark.lost.iter().position(|lost| *lost == number);
+        match lost {
+            None => Noted::Repeat,
+            Some(_) if !mark.lost.contains(&upto) => Noted::Late,
+            Some(at) => {
+                mark.lost.swap_remove(at);
+                Noted::Again
+            }
         }
-        let lost = mark.lost.iter().position(|number| *number == message.number);
-        lost.map(|at| mark.lost.swap_remove(at)).is_some()
     }
 
     /// A message was lost after all: it may come again.
@@ -108,36 +140,46 @@ mod tests {
     #[test]
     fn a_repeat_is_known_in_its_conversation_and_only_there() {
         let mut repeats = Repeats::new(1);
-        let mut note = |to, number| repeats.note(Time(0), 600_000, &message(to, number));
-        assert!(note("billy", 1) && note("billy", 5) && note("carl", 3));
+        let mut note =
+            |to, number| repeats.note(Time(0), 600_000, &message(to, number)) == Noted::New;
+        assert!(note("billy", 1) && note("billy", 5) && note("carl", 3) && note("carl", 4));
         assert!(!note("billy", 1) && !note("billy", 5) && !note("billy", 4) && !note("carl", 3));
     }
 
     #[test]
-    fn what_is_older_than_all_that_was_here_is_no_repeat() {
+    fn what_is_older_than_all_that_was_here_is_late() {
         let mut repeats = Repeats::new(1);
         let mut note = |number| repeats.note(Time(0), 600_000, &message("billy", number));
-        assert!(note(5) && note(6) && note(1));
-        assert!(!note(5) && !note(6));
+        assert_eq!([note(5), note(6)], [Noted::New, Noted::New]);
+        assert_eq!([note(1), note(5), note(9)], [Noted::Late, Noted::Repeat, Noted::New]);
+        assert_eq!(note(8), Noted::Late, "it was not here");
+        for n in 0..RANGES_MAX as u64 {
+            note(100 + 2 * n);
+        }
+        assert_eq!(note(5), Noted::Late, "so old that it is not known any more");
     }
 
     #[test]
-    fn what_was_lost_may_come_once_more() {
+    fn what_was_lost_may_come_once_more_unless_later_ones_have_come() {
         let mut repeats = Repeats::new(1);
-        assert!(repeats.note(Time(0), 600_000, &message("billy", 7)));
+        let note = |repeats: &mut Repeats, n| repeats.note(Time(0), 600_000, &message("billy", n));
+        assert_eq!([6, 7].map(|n| note(&mut repeats, n)), [Noted::New; 2]);
+        repeats.lose(Time(0), 600_000, &message("billy", 6));
+        assert_eq!(note(&mut repeats, 6), Noted::Late);
         repeats.lose(Time(0), 600_000, &message("billy", 7));
-        assert!(repeats.note(Time(0), 600_000, &message("billy", 7)));
-        assert!(!repeats.note(Time(0), 600_000, &message("billy", 7)));
+        assert_eq!([6, 7].map(|n| note(&mut repeats, n)), [Noted::Again; 2]);
+        assert_eq!([6, 7].map(|n| note(&mut repeats, n)), [Noted::Repeat; 2]);
     }
 
     #[test]
     fn a_repeat_is_known_for_its_time_and_forgotten_after_twice_that() {
         let mut repeats = Repeats::new(1);
-        assert!(repeats.note(Time(0), 600_000, &message("billy", 1)));
-        assert!(!repeats.note(Time(600_000), 600_000, &message("billy", 1)));
-        assert!(repeats.note(Time(1_200_000), 600_000, &message("carl", 1)));
-        assert!(repeats.note(Time(1_800_000), 600_000, &message("carl", 2)));
-        assert!(repeats.note(Time(1_800_000), 600_000, &message("billy", 1)), "forgotten");
+        let mut note = |at, to, number| repeats.note(Time(at), 600_000, &message(to, number));
+        assert_eq!(note(0, "billy", 1), Noted::New);
+        assert_eq!(note(600_000, "billy", 1), Noted::Repeat);
+        assert_eq!(note(1_200_000, "carl", 1), Noted::New);
+        assert_eq!(note(1_800_000, "carl", 2), Noted::New);
+        assert_eq!(note(1_800_000, "billy", 1), Noted::New, "forgotten");
     }
 
     #[test]

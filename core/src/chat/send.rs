@@ -9,7 +9,7 @@
 use super::Chat;
 use super::directory::NodeIndex;
 use super::session::{Fate, Flow, Sid, Waits};
-use super::wire::{Run, Said};
+use super::wire::{Run, Said, TOO_LATE};
 use super::words::{Kind, Message, Outcome, Post, Target};
 use crate::ctx::{Ctx, Dest};
 use crate::error::ErrorCode;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// How long after a node had nobody for a message it is tried again, in milliseconds.
 const AGAIN_MS: u64 = 100;
+/// How long an answer is waited for before a message is sent again, in milliseconds.
+const RESEND_MS: u64 = 10_000;
 
 impl Chat {
     /// A session hands in messages.
@@ -48,7 +50,7 @@ impl Chat {
             () => None,
         };
         if let Some(code) = refused {
-            session.push(post.number, 0, Fate::Done(Outcome::Refused(code)));
+            session.push(ctx.now.time, post.number, 0, Fate::Done(Outcome::Refused(code)));
             if session.is_deaf() {
                 self.overflowing.push(sid);
             }
@@ -167,13 +169,13 @@ impl Chat {
         };
         let bytes = message.body.len() + MESSAGE_COST_BYTES;
         if to.is_empty() {
-            session.push(message.number, bytes, Fate::Done(nobody));
+            session.push(now, message.number, bytes, Fate::Done(nobody));
             self.settling.push(sid);
         } else {
             flow.under_way += 1;
             let nodes = Waits::new(to);
             let fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
-            session.push(message.number, bytes, fate);
+            session.push(now, message.number, bytes, fate);
         }
         for index in to.iter().chain(&flow.echo).filter(|index| !local || **index == 0) {
             self.hand_over(now, *index, sid, &message);
@@ -200,6 +202,37 @@ impl Chat {
             self.posting.insert(index);
         }
         node.posts.push(sid, message);
+        self.resend_at.get_or_insert(now + RESEND_MS);
+    }
+
+    /// Sends again what other nodes should have answered: it, or the answer, was lost where one
+    /// end could not reach the other for a while. Repeats are known there.
+    pub(super) fn send_again(&mut self, now: Time) {
+        if self.resend_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.resend_at = None;
+        for sid in self.sessions.keys().collect::<Vec<Sid>>() {
+            let mut again = Vec::new();
+            let Some(session) = self.sessions.get_mut(sid) else { continue };
+            for sent in &mut session.window {
+                let Fate::UnderWay { message, nodes, .. } = &sent.fate else { continue };
+                let nodes = nodes.nodes();
+                if nodes == [0] {
+                    continue; // nothing is lost within a node
+                }
+                self.resend_at.get_or_insert(now + RESEND_MS);
+                if now - sent.at >= RESEND_MS && message.kind == Kind::Message {
+                    sent.at = now;
+                    again.push((nodes, message.clone()));
+                }
+            }
+            for (nodes, message) in again {
+                for index in nodes.into_iter().filter(|index| *index != 0) {
+                    self.hand_over(now, index, sid, &message);
+                }
+            }
+        }
     }
 
     /// Sends what is gathered for other nodes, once a step or when it is enough for one.
@@ -228,7 +261,7 @@ impl Chat {
         }
         if let Some(session) = self.sessions.get_mut(sid) {
             let bytes = message.body.len() + MESSAGE_COST_BYTES;
-            session.push(message.number, bytes, Fate::Held { message, until });
+            session.push(ctx.now.time, message.number, bytes, Fate::Held { message, until });
         }
     }
 
@@ -276,7 +309,7 @@ impl Chat {
         }
         let (message, nodes) = (message.clone(), Waits::new(&flow.to));
         let until = Some(*until);
-        sent.until = until;
+        (sent.until, sent.at) = (until, now);
         sent.fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
         flow.under_way += 1;
         for index in &flow.to {
@@ -316,13 +349,16 @@ impl Chat {
                 continue;
             };
             let Some(last) = nodes.strike(index) else { continue };
-            *so_far = so_far.saturating_add(sessions);
+            match sessions {
+                TOO_LATE => sent.late = true,
+                _ => *so_far = so_far.saturating_add(sessions),
+            }
             if !last {
                 continue;
             }
             let Some(flow) = session.flows.get_mut(&message.to) else { continue };
             flow.under_way -= 1;
-            if *so_far == 0 && matches!(message.to, Target::User(_)) {
+            if *so_far == 0 && !sent.late && matches!(message.to, Target::User(_)) {
                 let until = sent.until.unwrap_or(ctx.now.time + ctx.limits.hold_ms);
                 let message = message.clone();
                 // In order: what failed first is tried first, before what was held since.
@@ -332,8 +368,14 @@ impl Chat {
                 sent.fate = Fate::Held { message, until };
                 continue;
             }
-            let (to, outcome) = (message.to.clone(), Outcome::Delivered(*so_far));
-            flow.delivered = flow.delivered.max(sent.number);
+            let to = message.to.clone();
+            let outcome = match (&to, *so_far) {
+                (Target::User(_), 0) => Outcome::Offline,
+                (_, sessions) => Outcome::Delivered(sessions),
+            };
+            if *so_far > 0 {
+                flow.delivered = flow.delivered.max(sent.number);
+            }
             sent.fate = Fate::Done(outcome);
             if flow.under_way == 0 {
                 match to {

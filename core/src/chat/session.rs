@@ -30,6 +30,10 @@ pub(super) struct Sent {
     pub(super) bytes: usize,
     /// Until when it may be held, once it was.
     pub(super) until: Option<Time>,
+    /// Whether a node said that it comes too late.
+    pub(super) late: bool,
+    /// When it was sent on its way last.
+    pub(super) at: Time,
     pub(super) fate: Fate,
 }
 
@@ -52,6 +56,14 @@ pub(super) enum Waits {
 }
 
 impl Waits {
+    /// The nodes.
+    pub(super) fn nodes(&self) -> Vec<NodeIndex> {
+        match self {
+            Waits::One(one) => vec![*one],
+            Waits::Many(many) => many.iter().copied().collect(),
+        }
+    }
+
     pub(super) fn new(nodes: &[NodeIndex]) -> Waits {
         match nodes {
             [one] => Waits::One(*one),
@@ -177,9 +189,9 @@ impl Session {
         self.window.len() >= 2 * UNSETTLED_MAX
     }
 
-    pub(super) fn push(&mut self, number: u64, bytes: usize, fate: Fate) {
+    pub(super) fn push(&mut self, at: Time, number: u64, bytes: usize, fate: Fate) {
         self.window_bytes += bytes;
-        self.window.push_back(Sent { number, bytes, until: None, fate });
+        self.window.push_back(Sent { number, bytes, until: None, late: false, at, fate });
     }
 
     /// The sent message of that number.

@@ -270,6 +270,10 @@ impl Posts {
     }
 }
 
+/// In the place of a number of sessions: later messages of the conversation have been there, so
+/// nobody is given this one any more.
+pub(super) const TOO_LATE: u32 = u32::MAX;
+
 /// What became of messages whose numbers follow each other: all were taken in by so many sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {

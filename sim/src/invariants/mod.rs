@@ -8,7 +8,9 @@ pub mod acknowledged_writes_survive;
 pub mod data_converges;
 pub mod deletes_stay_deleted;
 pub mod every_node_reaches;
+pub mod messages_arrive;
 pub mod no_clock_poisons;
+pub mod presence_is_true;
 pub mod queues_stay_bounded;
 pub mod spread_is_cheap;
 mod survey;
@@ -50,6 +52,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(deletes_stay_deleted::DeletesStayDeleted),
         Box::new(watches_are_gapless::WatchesAreGapless),
         Box::new(every_node_reaches::EveryNodeReaches::default()),
+        Box::new(messages_arrive::MessagesArrive),
+        Box::new(presence_is_true::PresenceIsTrue::default()),
         Box::new(no_clock_poisons::NoClockPoisons::default()),
         Box::new(spread_is_cheap::SpreadIsCheap::default()),
         Box::new(queues_stay_bounded::QueuesStayBounded),
