@@ -57,17 +57,97 @@ pub(crate) fn check(text: &[u8], depth_max: usize) -> Result<&str, JsonError> {
     Ok(&text[start..end])
 }
 
+/// Tells `on` the members of `text`, which must be one object: each key, and its value as it is
+/// written, at most [`DEPTH_MAX`] deep. Checks everything that [`check`] does, but for keys that
+/// occur twice in the object itself: `on` refuses a key that it has had, and answers whether a
+/// key is unknown to it; those are compared here.
+pub(crate) fn members<'a>(
+    text: &'a str,
+    on: &mut impl FnMut(&str, &'a str) -> Result<Member, JsonError>,
+) -> Result<(), JsonError> {
+    let mut checker = Checker { text, at: 0, depth: 0, depth_max: DEPTH_MAX, keys: Vec::new() };
+    let mut unknown = Vec::new();
+    checker.space();
+    if !checker.take(b'{') {
+        return Err(checker.expected("an object"));
+    }
+    checker.space();
+    let mut more = !checker.take(b'}');
+    while more {
+        if checker.peek() != Some(b'"') {
+            return Err(checker.expected("a key in quotes"));
+        }
+        let key = checker.string()?;
+        checker.space();
+        if !checker.take(b':') {
+            return Err(checker.expected("':'"));
+        }
+        checker.space();
+        let start = checker.at;
+        checker.value()?;
+        if on(&key, &text[start..checker.at])? == Member::Unknown {
+            unknown.push(key);
+        }
+        checker.space();
+        more = !checker.take(b'}');
+        if more {
+            checker.comma("',' or '}'")?;
+        }
+    }
+    checker.space();
+    if checker.at < text.len() {
+        return Err(checker.expected("nothing more"));
+    }
+    match repeated(&mut unknown) {
+        Some(key) => Err(JsonError::Repeats(key)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a reader of [`members`] knows a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Member {
+    /// It does, and has not had it before.
+    Known,
+    /// It does not.
+    Unknown,
+}
+
+/// What a JSON string says; `raw` has been checked. `None` if it is no string.
+pub(crate) fn string_of(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    let mut checker = Checker { text: raw, at: 0, depth: 0, depth_max: 0, keys: Vec::new() };
+    checker.string().ok()
+}
+
+/// Appends a number.
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut plain = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
-            continue;
-        }
+    loop {
+        let at = plain + plain_bytes(&bytes[plain..]);
         out.extend_from_slice(&bytes[plain..at]);
+        let Some(byte) = bytes.get(at) else { break };
         plain = at + 1;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
@@ -80,8 +160,27 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.extend_from_slice(&bytes[plain..]);
     out.push(b'"');
+}
+
+/// How many bytes at the beginning mean themselves in a JSON string, looked at eight at a time.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    // The lowest byte that is marked is below `limit`; higher ones may be marked in error.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        let word = u64::from_le_bytes(*eight);
+        let marked = below(word, 0x20) | is(word, b'"') | is(word, b'\\');
+        if marked != 0 {
+            return at * 8 + marked.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
+    let in_rest = rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
+    bytes.len() - rest.len() + in_rest
 }
 
 struct Checker<'a> {
@@ -179,9 +278,7 @@ impl<'a> Checker<'a> {
         let mut said: Option<String> = None;
         let bytes = self.text.as_bytes();
         loop {
-            while bytes.get(self.at).is_some_and(|b| *b >= 0x20 && *b != b'"' && *b != b'\\') {
-                self.at += 1;
-            }
+            self.at += plain_bytes(&bytes[self.at..]);
             let piece = &self.text[plain..self.at];
             match self.peek() {
                 Some(b'"') => {

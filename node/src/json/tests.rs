@@ -56,6 +56,60 @@ fn a_key_may_occur_once_in_an_object_however_it_is_written() {
     assert!(refused(&format!("{{{many},\"k500\":0}}")).contains("\"k500\" occurs twice"));
 }
 
+/// The members of an object that knows the keys `a` and `b`.
+fn members_of(text: &str) -> Result<Vec<(String, String)>, JsonError> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    members(text, &mut |key, raw| {
+        let known = ["a", "b"].contains(&key);
+        if known && all.iter().any(|(other, _)| other == key) {
+            return Err(JsonError::Repeats(key.to_owned()));
+        }
+        all.push((key.to_owned(), raw.to_owned()));
+        Ok(if known { Member::Known } else { Member::Unknown })
+    })?;
+    Ok(all)
+}
+
+#[test]
+fn members_are_told_with_their_values_as_written() {
+    let pair = |key: &str, raw: &str| (key.to_owned(), raw.to_owned());
+    let text = r#" { "a" : [1, {"x": 2}] , "\u0062":"\n", "": null } "#;
+    let told = members_of(text).unwrap();
+    assert_eq!(told, [pair("a", r#"[1, {"x": 2}]"#), pair("b", r#""\n""#), pair("", "null")]);
+    assert_eq!(members_of("{}"), Ok(vec![]));
+}
+
+#[test]
+fn members_are_checked_as_values_are() {
+    for text in
+        ["", "[]", "1", "{", "{}x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{\"a\":1 2}"]
+    {
+        assert!(matches!(members_of(text), Err(JsonError::Syntax { .. })), "{text}");
+    }
+    for text in [r#"{"a":1,"a":2}"#, r#"{"x":1,"b":0,"x":2}"#, r#"{"x":{"y":1,"y":1}}"#] {
+        assert!(matches!(members_of(text), Err(JsonError::Repeats(_))), "{text}");
+    }
+    let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    assert!(members_of(&nested(DEPTH_MAX)).is_ok());
+    assert_eq!(members_of(&nested(DEPTH_MAX + 1)), Err(JsonError::TooDeep(DEPTH_MAX)));
+}
+
+#[test]
+fn strings_say_what_they_mean() {
+    assert_eq!(string_of(r#""plain é""#).as_deref(), Some("plain é"));
+    assert_eq!(string_of(r#""a\"\u0062\n""#).as_deref(), Some("a\"b\n"));
+    assert_eq!((string_of("1"), string_of("null")), (None, None));
+}
+
+#[test]
+fn numbers_are_written_in_digits() {
+    for number in [0, 7, 10, 12_345, u64::MAX] {
+        let mut out = b"x".to_vec();
+        push_number(&mut out, number);
+        assert_eq!(out, format!("x{number}").into_bytes());
+    }
+}
+
 #[test]
 fn half_surrogates_are_refused_and_whole_ones_pass() {
     assert!(check(br#""\ud83d\ude00 \u0000""#, DEPTH_MAX).is_ok());
