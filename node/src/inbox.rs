@@ -9,8 +9,10 @@
 //! calling thread: it is for the one thread that runs the engine.
 //! Limits: `INBOX_UNITS_MAX`, `SOURCE_UNITS_MAX`, `TAKE_INPUTS_MAX`, `TAKE_BYTES_MAX`.
 
+use folkmoot_core::chat::words::ChatRequest;
 use folkmoot_core::engine::Input;
 use folkmoot_core::id::{LinkId, SessionId};
+use folkmoot_core::limits::MESSAGE_COST_BYTES;
 use folkmoot_core::request::{Change, DataRequest, Request};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -40,6 +42,15 @@ const SPARE_SOURCES_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node is shutting down")]
 pub(crate) struct Closed;
+
+/// Why an input was not taken at once.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// There is no room for it now.
+    NoRoom(Input),
+    /// The node is shutting down.
+    Closed,
+}
 
 /// Why [`Receiver::recv_many`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +107,21 @@ impl Inbox {
         let index = queues.index_of(source)?;
         own.forget();
         common.forget();
+        queues.push(index, Waiting { input, bytes, units });
+        self.shared.arrived(queues);
+        Ok(())
+    }
+
+    /// Hands over an input if there is room for it now, or gives it back. May not be called while
+    /// an earlier [`Inbox::send`] of the same source waits: it would overtake it.
+    pub(crate) fn try_send(&self, input: Input) -> Result<(), Unsent> {
+        let (source, bytes) = (Source::of(&input), bytes_of(&input));
+        let units = units(bytes);
+        let mut queues = self.shared.lock();
+        let Ok(index) = queues.index_of(source) else { return Err(Unsent::Closed) };
+        if !take_room(&queues.slots[index].share, &self.shared.room, units) {
+            return Err(Unsent::NoRoom(input));
+        }
         queues.push(index, Waiting { input, bytes, units });
         self.shared.arrived(queues);
         Ok(())
@@ -339,6 +365,9 @@ fn bytes_of(input: &Input) -> usize {
                 Change::Delete => 0,
             };
             writes.iter().map(|write| write.path.as_bytes().len() + change(&write.change)).sum()
+        }
+        Input::Request(_, Request::Chat(ChatRequest::Send(posts))) => {
+            posts.iter().map(|post| MESSAGE_COST_BYTES + post.body.len()).sum()
         }
         _ => 0,
     }

@@ -12,9 +12,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use sessions::{Delivery, Parcel, Sessions};
+pub(crate) use sessions::{CLOSING, Delivery, Parcel, Sessions};
 
-use crate::inbox::Closed;
+use crate::inbox::{self, Closed};
 use folkmoot_core::access::Principal;
 use folkmoot_core::engine::Input;
 use folkmoot_core::error::ErrorCode;
@@ -22,11 +22,16 @@ use folkmoot_core::id::{RequestId, SessionId};
 use folkmoot_core::request::{Caller, Event, Reply, Request};
 use state::Shared;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How long a request waits for room in the inbox.
 const INBOX_WAIT: Duration = Duration::from_secs(2);
+
+/// Requests that wait for room in the inbox. To be waited for before anything else is sent.
+pub(crate) type Unsent = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A local client of a node. Dropping it ends its watches.
 pub struct Session {
@@ -97,6 +102,56 @@ impl Session {
     /// Why the node closed this session.
     pub fn closed_reason(&self) -> Option<&'static str> {
         self.shared.lock().closed()
+    }
+
+    /// Sends a request whose reply nobody wants, as soon as there is room for it.
+    pub async fn tell(&self, request: Request) -> Result<(), ErrorCode> {
+        self.sessions.admit(&request)?;
+        self.hand_in(self.principal, RequestId::UNANSWERED, request).await
+    }
+
+    /// Sends a request at once, or adds it to what waits in `unsent`, in order. The reply comes
+    /// under the id, to [`Session::poll_told`]; without `answer` there is none.
+    pub(crate) fn send_soon(
+        &self,
+        request: Request,
+        answer: bool,
+        unsent: &mut Option<Unsent>,
+    ) -> Result<RequestId, ErrorCode> {
+        self.sessions.admit(&request)?;
+        let id = if answer { self.shared.lock().stream()? } else { RequestId::UNANSWERED };
+        let caller = Caller { session: self.shared.id, request: id, principal: self.principal };
+        let (input, inbox) = (Input::Request(caller, request), self.sessions.inbox.clone());
+        let before = unsent.take();
+        let input = match before {
+            Some(_) => input,
+            None => match inbox.try_send(input) {
+                Ok(()) => return Ok(id),
+                Err(inbox::Unsent::NoRoom(input)) => input,
+                Err(inbox::Unsent::Closed) => return Err(ErrorCode::Closing),
+            },
+        };
+        *unsent = Some(Box::pin(async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            // If the node shuts down, so does the session, which is told by itself.
+            let _ = inbox.send(input).await;
+        }));
+        Ok(id)
+    }
+
+    /// Takes the replies to what was sent with [`Session::send_soon`], and events until they have
+    /// `event_bytes`; waits for any of them. Replies come before the events of the same time.
+    /// `false` once the session is closed.
+    pub(crate) fn poll_told(
+        &self,
+        context: &mut Context<'_>,
+        event_bytes: usize,
+        replies: &mut Vec<(RequestId, Reply)>,
+        events: &mut Vec<Event>,
+    ) -> Poll<bool> {
+        self.shared.lock().poll_told(context, event_bytes, replies, events)
     }
 
     async fn hand_in(

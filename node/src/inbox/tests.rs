@@ -180,3 +180,39 @@ fn a_million_inputs_pass_in_a_second() {
     let rate = received as f64 / seconds / 1e6;
     println!("{rate:.2} million inputs/s in {takes} takes");
 }
+
+#[tokio::test]
+async fn messages_of_chat_count_by_their_bytes_and_what_finds_no_room_is_given_back() {
+    use folkmoot_core::access::Principal;
+    use folkmoot_core::chat::words::{ChatRequest, Kind, Post, Target};
+    use folkmoot_core::id::RequestId;
+    use folkmoot_core::request::Caller;
+    let (inbox, receiver) = inbox();
+    let send = |session, bytes: usize| {
+        let post = Post {
+            number: 1,
+            to: Target::Everyone,
+            kind: Kind::Message,
+            local: false,
+            body: vec![b'1'; bytes].into(),
+        };
+        let (session, request) = (SessionId(session), RequestId::UNANSWERED);
+        let caller = Caller { session, request, principal: Principal::Owner };
+        Input::Request(caller, Request::Chat(ChatRequest::Send(vec![post; 16])))
+    };
+    let mut taken = 0;
+    let given_back = loop {
+        match inbox.try_send(send(1, 64 * 1024)) {
+            Ok(()) => taken += 1,
+            Err(Unsent::NoRoom(input)) => break input,
+            Err(Unsent::Closed) => panic!("it is open"),
+        }
+    };
+    assert_eq!(taken, SOURCE_UNITS_MAX * UNIT_BYTES / (16 * 64 * 1024) - 1);
+    assert!(matches!(given_back, Input::Request(Caller { session: SessionId(1), .. }, _)));
+    inbox.try_send(send(2, 1)).unwrap();
+    receiver.recv_many(&mut Vec::new(), None);
+    inbox.try_send(given_back).unwrap();
+    inbox.close();
+    assert!(matches!(inbox.try_send(send(2, 1)), Err(Unsent::Closed)));
+}

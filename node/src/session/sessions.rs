@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Waker;
 
-const CLOSING: &str = "the node is shutting down";
+pub(crate) const CLOSING: &str = "the node is shutting down";
 const NOT_READING: &str = "it does not read: too many changes waited for it";
 
 /// All sessions of a node.
@@ -23,6 +23,7 @@ pub(crate) struct Sessions {
     pub(super) inbox: Inbox,
     /// Whether the disk has room for writes.
     room: AtomicBool,
+    doors_closed: AtomicBool,
 }
 
 impl Sessions {
@@ -33,6 +34,7 @@ impl Sessions {
             next: AtomicU64::new(1),
             inbox,
             room: AtomicBool::new(true),
+            doors_closed: AtomicBool::new(false),
         })
     }
 
@@ -45,6 +47,28 @@ impl Sessions {
             None => shared.lock().close(CLOSING, &mut Vec::new()),
         }
         Session { shared, sessions: self.clone(), principal }
+    }
+
+    /// Opens a session that [`Sessions::close_doors`] closes.
+    pub(crate) fn open_at_door(self: &Arc<Sessions>, principal: Principal) -> Session {
+        let session = self.open(principal);
+        session.shared.lock().at_door = true;
+        if self.doors_closed.load(Ordering::SeqCst) {
+            self.close(session.id(), CLOSING);
+        }
+        session
+    }
+
+    /// Tells the sessions of clients at the doors that the node shuts down, while the engine still
+    /// takes what they have said last. Those that come later are told at once.
+    pub(crate) fn close_doors(&self) {
+        self.doors_closed.store(true, Ordering::SeqCst);
+        let at_door: Vec<SessionId> = {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let open = open.iter().flatten().filter(|(_, shared)| shared.lock().at_door);
+            open.map(|(id, _)| *id).collect()
+        };
+        at_door.into_iter().for_each(|id| self.close(id, CLOSING));
     }
 
     /// Whether the disk has room; without, writes are refused.

@@ -1,6 +1,6 @@
 //! What waits in one session: requests for replies, replies and events for their reader.
 //!
-//! Limits: `REQUESTS_MAX`, `EVENT_BYTES_MAX`, `EVENTS_MAX`.
+//! Limits: `REQUESTS_MAX`, `EVENT_BYTES_MAX`, `EVENTS_MAX`, `IDLE_EVENTS_MAX`.
 
 use folkmoot_core::chat::words::{ChatEvent, Presence};
 use folkmoot_core::error::ErrorCode;
@@ -18,6 +18,8 @@ const REQUESTS_MAX: usize = 4_096;
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Events that wait for a session.
 const EVENTS_MAX: usize = 16_384;
+/// Room for events that a session keeps while there are none.
+const IDLE_EVENTS_MAX: usize = 4;
 /// Marks the ids of requests whose replies are read one after another.
 const STREAMED: u64 = 1 << 63;
 
@@ -51,6 +53,8 @@ pub(super) struct State {
     reply_reader: Option<Waker>,
     event_reader: Option<Waker>,
     closed: Option<&'static str>,
+    /// Whether it ends when the doors are closed, before the engine.
+    pub(super) at_door: bool,
 }
 
 /// Where one request waits for its reply.
@@ -153,7 +157,7 @@ impl State {
     pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         match self.events.pop_front() {
             Some(event) => {
-                self.event_bytes -= event_bytes(&event);
+                self.event_bytes -= event_bytes_of(&event);
                 Poll::Ready(Some(event))
             }
             None if self.closed.is_some() => Poll::Ready(None),
@@ -162,6 +166,40 @@ impl State {
                 Poll::Pending
             }
         }
+    }
+
+    /// Replies to streamed requests and events, in one.
+    pub(super) fn poll_told(
+        &mut self,
+        context: &mut Context<'_>,
+        event_bytes: usize,
+        replies: &mut Vec<(RequestId, Reply)>,
+        events: &mut Vec<Event>,
+    ) -> Poll<bool> {
+        if self.replies.is_empty() && self.events.is_empty() {
+            if self.closed.is_some() {
+                return Poll::Ready(false);
+            }
+            for reader in [&mut self.reply_reader, &mut self.event_reader] {
+                if !reader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                    *reader = Some(context.waker().clone());
+                }
+            }
+            return Poll::Pending;
+        }
+        self.take_replies(replies);
+        let mut taken = 0;
+        while taken < event_bytes
+            && let Some(event) = self.events.pop_front()
+        {
+            let bytes = event_bytes_of(&event);
+            (taken, self.event_bytes) = (taken + bytes, self.event_bytes - bytes);
+            events.push(event);
+        }
+        if self.events.is_empty() && self.events.capacity() > IDLE_EVENTS_MAX {
+            self.events = VecDeque::new();
+        }
+        Poll::Ready(true)
     }
 
     /// Why the session is closed.
@@ -196,7 +234,7 @@ impl State {
         if self.closed.is_some() {
             return Ok(None);
         }
-        let bytes = self.event_bytes + event_bytes(&event);
+        let bytes = self.event_bytes + event_bytes_of(&event);
         // Whoever has read everything gets the next event, however large it is.
         let is_reading = self.events.is_empty();
         if !is_reading && (bytes > EVENT_BYTES_MAX || self.events.len() >= EVENTS_MAX) {
@@ -249,7 +287,7 @@ fn parts(request: RequestId) -> (usize, u32) {
     ((request.0 & 0xffff_ffff) as usize, (request.0 >> 32) as u32)
 }
 
-fn event_bytes(event: &Event) -> usize {
+fn event_bytes_of(event: &Event) -> usize {
     match event {
         Event::Changed(_, changes) => changes
             .iter()

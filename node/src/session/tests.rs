@@ -223,3 +223,81 @@ async fn a_dropped_session_takes_its_watches_with_it() {
     assert!(matches!(hand.inputs()[..], [Input::SessionClosed(closed)] if closed == id));
     hand.delivery.deliver(id, Parcel::Event(change(1)), &mut || None);
 }
+
+#[tokio::test]
+async fn what_finds_no_room_goes_later_and_in_order() {
+    let hand = Hand::new();
+    let session = hand.sessions.open(Principal::Owner);
+    let large = || {
+        let path = Path::new("a").unwrap();
+        Request::Data(DataRequest::Write(vec![Write::put(path, vec![b'1'; 256 * 1024])]))
+    };
+    let (mut unsent, mut sent) = (None, Vec::new());
+    while unsent.is_none() {
+        sent.push(session.send_soon(large(), true, &mut unsent).unwrap());
+    }
+    for _ in 0..3 {
+        sent.push(session.send_soon(ping(), true, &mut unsent).unwrap());
+    }
+    assert_eq!(session.send_soon(ping(), false, &mut unsent), Ok(RequestId::UNANSWERED));
+    sent.push(RequestId::UNANSWERED);
+    let mut unsent = unsent.unwrap();
+    assert!(poll_unsent(&mut unsent).is_pending());
+    let (mut taken, mut all_sent) = (Vec::new(), false);
+    while taken.len() < sent.len() {
+        taken.extend(hand.callers().into_iter().map(|caller| caller.request));
+        all_sent = all_sent || poll_unsent(&mut unsent).is_ready();
+    }
+    assert_eq!(taken, sent);
+}
+
+fn poll_unsent(unsent: &mut Unsent) -> Poll<()> {
+    unsent.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn all_that_is_told_is_taken_at_once_up_to_a_size() {
+    let mut hand = Hand::new();
+    let session = hand.sessions.open(Principal::Owner);
+    let request = session.send_soon(ping(), true, &mut None).unwrap();
+    let callers = hand.callers();
+    let take = |bytes| {
+        let (mut replies, mut events) = (Vec::new(), Vec::new());
+        let context = &mut Context::from_waker(Waker::noop());
+        let told = session.poll_told(context, bytes, &mut replies, &mut events);
+        (told, replies, events.len())
+    };
+    assert!(take(1).0.is_pending());
+    hand.answer(&callers, 1);
+    let mut parcels = (0..3).map(|_| Parcel::Event(change(1_000)));
+    hand.delivery.deliver(session.id(), parcels.next().unwrap(), &mut || parcels.next());
+    let (told, replies, events) = take(2_000);
+    assert_eq!((told, replies[0].0, events), (Poll::Ready(true), request, 2));
+    assert_eq!(take(2_000).2, 1);
+    assert!(take(1).0.is_pending());
+    hand.sessions.close_all();
+    assert_eq!(take(1).0, Poll::Ready(false));
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_costs_no_place() {
+    let hand = Hand::new();
+    let session = hand.sessions.open(Principal::Owner);
+    for _ in 0..2 * 4_096 {
+        session.tell(ping()).await.unwrap();
+        assert_eq!(hand.callers()[0].request, RequestId::UNANSWERED);
+    }
+}
+
+#[tokio::test]
+async fn sessions_at_the_doors_end_before_the_others() {
+    let hand = Hand::new();
+    let mut inside = hand.sessions.open(Principal::Owner);
+    let mut at_door = hand.sessions.open_at_door(Principal::Owner);
+    hand.sessions.close_doors();
+    assert!(at_door.next_event().await.is_none());
+    assert_eq!(at_door.closed_reason(), Some(CLOSING));
+    let late = hand.sessions.open_at_door(Principal::Owner);
+    assert_eq!(late.closed_reason(), Some(CLOSING));
+    assert!(poll_once(&mut Box::pin(inside.next_event())).is_pending());
+}
