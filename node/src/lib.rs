@@ -16,6 +16,7 @@ mod runtime;
 pub mod session;
 mod socket;
 mod store;
+mod websocket;
 
 pub use error::Error;
 pub use folkmoot_core::access::Principal;
@@ -27,3 +28,4 @@ pub use network::{Invite, Network};
 pub use node::{Builder, Node};
 pub use session::Session;
 pub use store::{Durability, Snapshot};
+pub use websocket::client;

@@ -130,6 +130,16 @@ impl Node {
         self.inner.sessions.open(principal)
     }
 
+    /// A session of a client at the doors: it ends when they are closed.
+    pub(crate) fn session_at_door(&self, principal: Principal) -> Session {
+        self.inner.sessions.open_at_door(principal)
+    }
+
+    /// Ends the sessions of clients at the doors.
+    pub(crate) fn close_doors(&self) {
+        self.inner.sessions.close_doors();
+    }
+
     /// Asks the engine one thing.
     pub async fn ask(&self, principal: Principal, request: Request) -> Reply {
         self.inner.common.ask_as(principal, request).await

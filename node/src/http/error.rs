@@ -39,6 +39,7 @@ pub(crate) enum Problem {
     Node = 621,
     BodyBroken = 622,
     TooMany = 623,
+    Op = 624,
 }
 
 impl Problem {
@@ -105,11 +106,9 @@ impl Problem {
                 "method",
                 "this address does not take that method; see the allow header",
             ),
-            Problem::Upgrade => (
-                S::UPGRADE_REQUIRED,
-                "upgrade",
-                "this address speaks WebSocket version 13 to other nodes",
-            ),
+            Problem::Upgrade => {
+                (S::UPGRADE_REQUIRED, "upgrade", "this address speaks WebSocket version 13")
+            }
             Problem::Cursor => (
                 S::BAD_REQUEST,
                 "bad_cursor",
@@ -131,6 +130,7 @@ impl Problem {
                 "too_many_requests",
                 "too many requests from your address; wait for as long as the retry-after header says",
             ),
+            Problem::Op => (S::BAD_REQUEST, "bad_op", "what was said cannot be understood"),
         }
     }
 
@@ -156,6 +156,11 @@ fn row(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::WatchesMax => (S::TOO_MANY_REQUESTS, "watches_max"),
         ErrorCode::PeerAddress => (S::BAD_REQUEST, "peer_address"),
         ErrorCode::FieldsMax => (S::BAD_REQUEST, "fields_max"),
+        ErrorCode::Name => (S::BAD_REQUEST, "name"),
+        ErrorCode::MessageTooLarge => (S::PAYLOAD_TOO_LARGE, "message_too_large"),
+        ErrorCode::RoomsMax => (S::TOO_MANY_REQUESTS, "rooms_max"),
+        ErrorCode::StatusText => (S::BAD_REQUEST, "status_text"),
+        ErrorCode::NamesMax => (S::BAD_REQUEST, "names_max"),
         ErrorCode::Forbidden => (S::FORBIDDEN, "forbidden"),
         ErrorCode::Conflict => (S::PRECONDITION_FAILED, "conflict"),
         ErrorCode::NotFound => (S::NOT_FOUND, "not_found"),
@@ -165,6 +170,10 @@ fn row(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::DiskFull => (S::INSUFFICIENT_STORAGE, "disk_full"),
         ErrorCode::Closing => (S::SERVICE_UNAVAILABLE, "closing"),
         ErrorCode::PeersMax => (S::CONFLICT, "peers_max"),
+        ErrorCode::NotConnected => (S::CONFLICT, "not_connected"),
+        ErrorCode::NotInRoom => (S::CONFLICT, "not_in_room"),
+        ErrorCode::NotResumed => (S::GONE, "not_resumed"),
+        ErrorCode::Unsettled => (S::TOO_MANY_REQUESTS, "unsettled"),
         ErrorCode::Malformed => (S::BAD_GATEWAY, "malformed"),
         ErrorCode::Removed => (S::FORBIDDEN, "removed"),
         ErrorCode::StampFuture => (S::BAD_GATEWAY, "stamp_future"),
@@ -174,6 +183,11 @@ fn row(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::Store => (S::INTERNAL_SERVER_ERROR, "store"),
         _ => (S::INTERNAL_SERVER_ERROR, "unknown"),
     }
+}
+
+/// The name of a code of core.
+pub(crate) fn name_of(code: ErrorCode) -> &'static str {
+    row(code).1
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

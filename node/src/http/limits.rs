@@ -44,6 +44,47 @@ pub(crate) struct HttpLimits {
     pub(crate) write: Duration,
     /// How long requests under way may take once the node shuts down.
     pub(crate) drain: Duration,
+    /// Those of WebSockets.
+    pub(crate) ws: WsLimits,
+}
+
+/// The limits of `/v1/ws`.
+#[derive(Clone, Debug)]
+pub(crate) struct WsLimits {
+    /// From the connection to the client's hello.
+    pub(crate) hello: Duration,
+    /// Silence after which a client is pinged.
+    pub(crate) silence: Duration,
+    /// From a ping to any sign of life.
+    pub(crate) pong: Duration,
+    /// How long a client may take in nothing.
+    pub(crate) write: Duration,
+    /// From the first byte of a text to its last.
+    pub(crate) message: Duration,
+    /// How long a client with too many unsettled messages is not listened to, if none is settled.
+    pub(crate) crowded: Duration,
+    /// How long a client may take to hear why it is closed.
+    pub(crate) farewell: Duration,
+    /// Texts per second of a client that is not on this machine, when it has used up its burst.
+    pub(crate) texts_rate: f64,
+    /// Texts of such a client at once.
+    pub(crate) texts_burst: f64,
+}
+
+impl Default for WsLimits {
+    fn default() -> WsLimits {
+        WsLimits {
+            hello: Duration::from_secs(10),
+            silence: Duration::from_secs(25),
+            pong: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            message: Duration::from_secs(30),
+            crowded: Duration::from_secs(2),
+            farewell: Duration::from_secs(1),
+            texts_rate: 200.0,
+            texts_burst: 1_000.0,
+        }
+    }
 }
 
 impl Default for HttpLimits {
@@ -60,6 +101,7 @@ impl Default for HttpLimits {
             idle: Duration::from_secs(60),
             write: Duration::from_secs(10),
             drain: Duration::from_secs(5),
+            ws: WsLimits::default(),
         }
     }
 }

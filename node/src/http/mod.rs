@@ -21,10 +21,12 @@ pub(crate) mod mesh;
 mod metrics;
 mod page;
 pub(crate) mod scan;
+mod upgrade;
 pub(crate) mod uri;
 pub(crate) mod values;
 mod watch;
 pub(crate) mod who;
+mod ws;
 
 #[cfg(test)]
 mod tests;
@@ -106,8 +108,14 @@ pub(crate) async fn serve(
     stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let port = Arc::new(Port::new(policy, limits));
-    let doors = Doors { node, links, port: port.clone(), stop: stop.clone() };
-    accept::run(listener, router(Arc::new(doors), extra), port, stop).await;
+    let doors = Doors { node: node.clone(), links, port: port.clone(), stop: stop.clone() };
+    let mut stopped = stop.clone();
+    let close_doors = async move {
+        accept::stopped(&mut stopped).await;
+        node.close_doors();
+    };
+    let answer = accept::run(listener, router(Arc::new(doors), extra), port, stop);
+    tokio::join!(answer, close_doors);
 }
 
 /// The route table. A path in braces takes everything that follows, escapes and all.
@@ -124,6 +132,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/v1/data",                 get(scan::page).post(batch::post)),
         ("/v1/data/{*path}",         get(data::get).put(data::put).delete(data::delete)),
         ("/v1/watch",                get(watch::events)),
+        ("/v1/ws",                   get(ws::upgrade)),
         ("/v1/history/{*path}",      get(history::get)),
         ("/v1/status",               get(mesh::status)),
         ("/v1/mesh",                 get(mesh::get)),

@@ -49,12 +49,17 @@ pub(crate) fn push_expires(out: &mut Vec<u8>, expires_ms: Option<u64>) {
 /// Appends one row of a scan, or what a watch tells of one path.
 pub(crate) fn push_found(out: &mut Vec<u8>, found: &Found) {
     out.push(b'{');
+    push_found_members(out, found);
+    out.push(b'}');
+}
+
+/// Appends the members of such a row, without braces.
+pub(crate) fn push_found_members(out: &mut Vec<u8>, found: &Found) {
     push_path(out, found.path.as_str());
     out.extend_from_slice(b",\"value\":");
     push_value(out, &found.value);
     push_version(out, found.version);
     push_expires(out, found.expires_ms);
-    out.push(b'}');
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn busy_says_when_to_come_back() {
 }
 
 /// All problems, in the order of their numbers.
-const PROBLEMS: [Problem; 23] = [
+const PROBLEMS: [Problem; 24] = [
     Problem::Escape,
     Problem::NotUtf8,
     Problem::Json,
@@ -67,9 +67,10 @@ const PROBLEMS: [Problem; 23] = [
     Problem::Node,
     Problem::BodyBroken,
     Problem::TooMany,
+    Problem::Op,
 ];
 /// What a client can be told of core; the others are between nodes.
-const CODES: [ErrorCode; 23] = [
+const CODES: [ErrorCode; 32] = [
     ErrorCode::PathTooLong,
     ErrorCode::PathSegmentEmpty,
     ErrorCode::PathSegmentDots,
@@ -82,6 +83,15 @@ const CODES: [ErrorCode; 23] = [
     ErrorCode::WatchesMax,
     ErrorCode::PeerAddress,
     ErrorCode::FieldsMax,
+    ErrorCode::Name,
+    ErrorCode::MessageTooLarge,
+    ErrorCode::RoomsMax,
+    ErrorCode::StatusText,
+    ErrorCode::NamesMax,
+    ErrorCode::NotConnected,
+    ErrorCode::NotInRoom,
+    ErrorCode::NotResumed,
+    ErrorCode::Unsettled,
     ErrorCode::Forbidden,
     ErrorCode::Conflict,
     ErrorCode::NotFound,
@@ -106,5 +116,5 @@ fn the_page_for_clients_has_every_refusal_as_it_is() {
         assert!(page.contains(&row), "{row}");
     }
     let numbers = PROBLEMS.map(|problem| problem as u16);
-    assert!(numbers.iter().copied().eq(601..=623), "{numbers:?}");
+    assert!(numbers.iter().copied().eq(601..=624), "{numbers:?}");
 }
