@@ -426,6 +426,13 @@ impl Engine {
         }
     }
 
+    /// Sends something of a service that the service did not say, with the next step.
+    #[cfg(test)]
+    pub(crate) fn whisper(&mut self, tag: Tag, dest: crate::ctx::Dest, body: Bytes) {
+        let speaks = Speaks::AtOnce;
+        self.outgoing.push(Outgoing { tag, dest, speaks, weight: 0, body });
+    }
+
     /// When [`Input::Tick`] is due; a time in the past means at once.
     pub fn next_tick(&self) -> Option<Time> {
         let mesh = self.mesh.next_tick(&self.limits);

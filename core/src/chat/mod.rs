@@ -12,7 +12,11 @@
 //! named there.
 
 pub mod connect;
+#[cfg(test)]
+mod decodes;
 mod directory;
+#[cfg(test)]
+mod golden;
 mod nodes;
 mod presence;
 mod receive;

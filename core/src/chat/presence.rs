@@ -178,7 +178,7 @@ impl Chat {
             }
             return Ok(());
         }
-        if place.sequence > node.place.sequence + 1 {
+        if place.sequence > node.place.sequence.saturating_add(1) {
             if node.early.len() < EARLY_DELTAS_MAX {
                 node.early.insert(place.sequence, Bytes::copy_from_slice(&items));
             }
@@ -232,8 +232,9 @@ impl Chat {
 
     fn apply_early(&mut self, index: NodeIndex) -> Decoded<()> {
         while let Some(node) = self.nodes.get_mut(index) {
-            let Some(items) = node.early.remove(&(node.place.sequence + 1)) else { break };
-            node.place.sequence += 1;
+            let next = node.place.sequence.saturating_add(1);
+            let Some(items) = node.early.remove(&next) else { break };
+            node.place.sequence = next;
             self.apply_items(index, items)?;
         }
         if let Some(node) = self.nodes.get_mut(index)

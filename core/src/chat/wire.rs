@@ -295,7 +295,7 @@ impl Runs {
         if let Some(last) = &mut self.last
             && last.sender == sender
             && last.sessions == sessions
-            && last.from + last.count == number
+            && last.from.checked_add(last.count) == Some(number)
         {
             last.count += 1;
             return;
