@@ -7,8 +7,10 @@
 mod ahead;
 mod answers;
 mod damage;
+mod dials;
 mod fuzz;
 mod lies;
+mod limits;
 mod notices;
 
 use super::message::{Entries, Message, encode_entries};
@@ -16,7 +18,7 @@ use super::{Entry, EntryKey, Strategy, read};
 use crate::access::Principal;
 use crate::ctx::Marks;
 use crate::engine::{Engine, EngineConfig, Input, Notice, Output, Step};
-use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId};
+use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId, WatchId};
 use crate::identity::{Identity, Signature};
 use crate::limits::Limits;
 use crate::replica::Version;
@@ -68,6 +70,8 @@ pub(super) struct Victim {
     said_bytes: usize,
     closed: Vec<(LinkId, &'static str)>,
     replies: Vec<Reply>,
+    /// How often it has dialled an address.
+    dialled: usize,
     /// Writes of its largest batch.
     batch_max: usize,
     notices: Vec<Notice>,
@@ -97,6 +101,7 @@ impl Victim {
             said_bytes: 0,
             closed: Vec::new(),
             replies: Vec::new(),
+            dialled: 0,
             batch_max: 0,
             notices: Vec::new(),
             halted: None,
@@ -138,7 +143,8 @@ impl Victim {
                     self.halted = Some(error);
                 }
                 Output::Notice(notice) => self.notices.push(notice),
-                Output::Event(..) | Output::Dial(_) => {}
+                Output::Dial(_) => self.dialled += 1,
+                Output::Event(..) => {}
             }
         }
     }
@@ -319,7 +325,7 @@ pub(super) fn config() -> EngineConfig {
         seed: 1,
         peers: Vec::new(),
         addresses: Vec::new(),
-        histories: vec![(path("old"), 2)],
+        histories: vec![(path("old"), 2), (path("long"), usize::MAX)],
         limits: Limits::default(),
     }
 }

@@ -351,6 +351,25 @@ fn a_ping_crosses_the_chain_and_a_removed_node_is_shut_out() {
 }
 
 #[test]
+fn a_ping_goes_as_far_as_its_hops_and_no_further() {
+    use crate::limits::HOPS_MAX;
+    let hops = usize::from(HOPS_MAX);
+    let mut world = chain(hops + 2);
+    let at_limit = world.nodes[hops].engine.node();
+    let pong = world.ask(0, Request::Mesh(MeshRequest::Ping(at_limit)));
+    assert!(matches!(pong, Reply::Pong { hops, .. } if hops == u32::from(HOPS_MAX)), "{pong:?}");
+    let beyond = world.nodes[hops + 1].engine.node();
+    let caller =
+        Caller { session: SessionId(1), request: RequestId(0), principal: Principal::Owner };
+    world.input(0, Input::Request(caller, Request::Mesh(MeshRequest::Ping(beyond))));
+    world.run(11_000);
+    let reply = world.nodes[0].replies.pop();
+    let failed = matches!(reply, Some((_, Reply::Failed(ErrorCode::Unreachable, 0))));
+    assert!(failed, "{reply:?}");
+    assert!(world.status(hops).stats.undeliverable > 0, "it ends one hop before");
+}
+
+#[test]
 fn a_full_mesh_of_ten_gets_each_put_about_once() {
     let mut world = World::new(10);
     for a in 0..10 {
