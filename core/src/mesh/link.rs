@@ -99,3 +99,40 @@ pub(crate) fn prefer_new(own: NodeId, old: &Link, new: &Link) -> bool {
     let dialled_by_smaller = |link: &Link| (own < link.node) == link.dialled.is_some();
     dialled_by_smaller(new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link to `node` as one end sees it; `number` tells which link it is.
+    fn link(number: u64, node: NodeId, boot: u64, dialled: bool) -> Link {
+        let address = dialled.then(|| "http://there".to_owned());
+        Link::new(LinkId(number), (node, boot), address, 0, Time(0))
+    }
+
+    #[test]
+    fn both_ends_keep_the_same_of_two_links_whichever_they_hear_of_first() {
+        let (small, large) = (NodeId([1; 32]), NodeId([2; 32]));
+        // Link 1 is dialled by the smaller node, link 2 by the larger one.
+        for (own, other) in [(small, large), (large, small)] {
+            let ends = |number| link(number, other, 7, (number == 1) == (own == small));
+            assert!(!prefer_new(own, &ends(1), &ends(2)), "{own:?}");
+            assert!(prefer_new(own, &ends(2), &ends(1)), "{own:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_of_a_later_run_is_kept_and_so_is_the_later_of_one_dialler() {
+        let (own, other) = (NodeId([1; 32]), NodeId([2; 32]));
+        for (old_dialled, new_dialled) in
+            [(true, true), (true, false), (false, true), (false, false)]
+        {
+            let (old, new) = (link(1, other, 7, old_dialled), link(2, other, 8, new_dialled));
+            assert!(prefer_new(own, &old, &new));
+            assert!(!prefer_new(own, &new, &old), "the earlier run was heard of late");
+        }
+        for dialled in [true, false] {
+            assert!(prefer_new(own, &link(1, other, 7, dialled), &link(2, other, 7, dialled)));
+        }
+    }
+}
