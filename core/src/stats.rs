@@ -11,8 +11,6 @@ pub struct Stats {
     pub repeated: u64,
     /// Entries refused because their stamp lies in the future.
     pub future_refused: u64,
-    /// Entries refused because they are older than a collected tombstone.
-    pub stale_refused: u64,
     /// Tombstones and expired entries collected.
     pub collected: u64,
     /// Copies of entries sent in live pushes, one per entry and link.

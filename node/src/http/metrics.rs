@@ -19,7 +19,6 @@ pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 21]
         ("merged", "Entries from other nodes that changed something here.", stats.merged),
         ("repeated", "Entries from other nodes that were here already.", stats.repeated),
         ("future_refused", "Entries refused for a stamp in the future.", stats.future_refused),
-        ("stale_refused", "Entries older than a collected tombstone.", stats.stale_refused),
         ("collected", "Tombstones and expired entries collected.", stats.collected),
         ("pushed", "Copies of entries sent in live pushes.", stats.pushed),
         ("caught_up", "Entries sent to neighbors that were catching up.", stats.caught_up),
