@@ -69,6 +69,23 @@ pub const PINGS_MAX: usize = 1_024;
 pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Entries looked at in one slice of long work.
 pub const SLICE_ENTRIES_MAX: usize = 4_096;
+/// Bytes of an entry's proof; reserved for a signature over the root of its batch.
+pub const PROOF_BYTES_MAX: usize = 1024;
+/// Dead entries that all members are asked for at once.
+pub const BURIED_AT_ONCE: usize = 256;
+/// Groups of buckets that a comparison looks into at once; the others wait for the next round.
+pub const GROUPS_AT_ONCE: usize = 128;
+/// Versions that a comparison lists at once, give or take a bucket; the others wait for
+/// the next round.
+pub const VERSIONS_AT_ONCE: usize = 32_768;
+/// How often the missing envelopes are asked for before the services must catch up.
+pub const GRAFTS_MAX: u32 = 3;
+/// First pause before a reliable channel sends what is not acknowledged again, in milliseconds.
+pub const RESEND_MS_MIN: u64 = 500;
+/// Longest such pause, in milliseconds.
+pub const RESEND_MS_MAX: u64 = 5_000;
+/// How long a link must hold before the pauses begin anew, in milliseconds.
+pub const STEADY_MS: u64 = 60_000;
 
 /// Bytes of the name of a user or a room.
 pub const NAME_BYTES_MAX: usize = 128;

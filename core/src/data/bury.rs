@@ -15,7 +15,7 @@ use super::message::{Entries, Message};
 use super::{Data, Entry, EntryKey};
 use crate::ctx::{Ctx, Dest};
 use crate::id::NodeId;
-use crate::limits::NODES_MAX;
+use crate::limits::{BURIED_AT_ONCE, NODES_MAX};
 use crate::replica::Version;
 use crate::time::Time;
 use std::collections::BTreeSet;
@@ -29,8 +29,6 @@ const ANSWERS_MS_MAX: u64 = 30_000;
 /// How long after something came in late this node keeps everything, in milliseconds: longer
 /// than a sync takes, or than anything else old is under way.
 const UNSETTLED_MS: u64 = 60_000;
-/// Entries that are asked for at once.
-pub(super) const BURIED_AT_ONCE: usize = 256;
 
 /// What is to be forgotten next.
 #[derive(Debug, Default)]

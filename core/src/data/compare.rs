@@ -11,16 +11,11 @@ use super::sync::ANSWER_MS_MAX;
 use super::{Data, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
-use crate::limits::{PAGE_BYTES_MAX, SLICE_ENTRIES_MAX};
+use crate::limits::{GROUPS_AT_ONCE, PAGE_BYTES_MAX, SLICE_ENTRIES_MAX, VERSIONS_AT_ONCE};
 use crate::replica::index::Slot;
 use crate::store::space::ENTRIES;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Groups that are looked into at once; the others wait for the next round.
-const GROUPS_AT_ONCE: usize = 128;
-/// Versions that are listed at once, give or take a bucket; the others wait for the next round.
-const VERSIONS_AT_ONCE: usize = 32_768;
 
 /// Where a comparison with a neighbor stands.
 #[derive(Debug, Default)]

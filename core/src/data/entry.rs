@@ -2,7 +2,7 @@
 
 use crate::error::ErrorCode;
 use crate::id::{NodeId, Path};
-use crate::limits::{FIELD_BYTES_MAX, PATH_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{FIELD_BYTES_MAX, PATH_BYTES_MAX, PROOF_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::replica::Version;
 use crate::time::Stamp;
 use crate::wire::codec::{Decoded, Malformed, Reader, put_varint, varint_bytes};
@@ -224,9 +224,6 @@ impl Entry {
         Entry::decode(&mut Reader::new(bytes), |reader| Ok(NodeId(reader.array()?)))
     }
 }
-
-/// Bytes of an entry's proof; reserved for a signature over the root of its batch.
-const PROOF_BYTES_MAX: usize = 1024;
 
 /// Bytes of the longest key: a path, NUL, a field.
 pub(crate) const KEY_BYTES_MAX: usize = PATH_BYTES_MAX + 1 + FIELD_BYTES_MAX;

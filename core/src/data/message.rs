@@ -1,9 +1,8 @@
 //! What nodes say to each other about shared data.
 
-use super::bury::BURIED_AT_ONCE;
 use super::entry::{Entry, EntryKey, KEY_BYTES_MAX};
 use crate::id::{NodeId, StoreId};
-use crate::limits::{MESSAGE_BYTES_MAX, NODES_MAX};
+use crate::limits::{BURIED_AT_ONCE, MESSAGE_BYTES_MAX, NODES_MAX};
 use crate::replica::index::{BUCKETS, GROUP_BUCKETS, GROUPS};
 use crate::time::Stamp;
 use crate::wire::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};

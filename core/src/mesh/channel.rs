@@ -9,17 +9,13 @@ use crate::error::ErrorCode;
 use crate::id::NodeId;
 use crate::limits::{
     CHANNEL_QUEUE_BYTES_MAX, CHANNEL_QUEUE_MAX, CHANNEL_WINDOW_BYTES_MAX, CHANNEL_WINDOW_MAX,
+    RESEND_MS_MAX, RESEND_MS_MIN,
 };
 use crate::time::Time;
 use crate::wire::codec::{Decoded, Malformed, Reader, put_varint};
 use crate::wire::envelope::Tag;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
-
-/// First pause before what is not acknowledged is sent again, in milliseconds.
-const RESEND_MS_MIN: u64 = 500;
-/// Longest such pause, in milliseconds.
-const RESEND_MS_MAX: u64 = 5_000;
 
 const DATA: u8 = 0;
 pub(super) const ACK: u8 = 1;

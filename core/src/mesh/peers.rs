@@ -5,15 +5,13 @@ use crate::ctx::Ctx;
 use crate::engine::{Notice, Output};
 use crate::error::ErrorCode;
 use crate::id::NodeId;
-use crate::limits::{ADDRESS_BYTES_MAX, PEERS_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, PEERS_MAX, STEADY_MS};
 use crate::request::PeerStatus;
 use crate::store::space::META;
 use crate::time::Time;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// How long a link must hold before the pauses begin anew, in milliseconds.
-const STEADY_MS: u64 = 60_000;
 /// How long an attempt may take before it counts as lost, in milliseconds.
 const ATTEMPT_MS_MAX: u64 = 60_000;
 

@@ -8,7 +8,9 @@
 
 use crate::ctx::Marks;
 use crate::id::NodeId;
-use crate::limits::{NODES_MAX, SPREAD_CACHE_BYTES_MAX, SPREAD_CACHE_MAX, SPREAD_RANGES_MAX};
+use crate::limits::{
+    GRAFTS_MAX, NODES_MAX, SPREAD_CACHE_BYTES_MAX, SPREAD_CACHE_MAX, SPREAD_RANGES_MAX,
+};
 use crate::time::Time;
 use crate::wire::codec::{Decoded, Reader, put_varint};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -90,9 +92,6 @@ struct Gap {
 
 /// An envelope, and how many things it holds for the statistics.
 pub(crate) type Kept = (Bytes, u64);
-
-/// How often the missing envelopes are asked for before the services must catch up.
-const GRAFTS_MAX: u32 = 3;
 
 /// The state of spreading.
 #[derive(Debug, Default)]
