@@ -13,7 +13,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
 
 /// Name, sentence and value of everything that core counts.
-pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 21] {
+pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 20] {
     [
         ("writes", "Writes of local clients that made a version.", stats.writes),
         ("merged", "Entries from other nodes that changed something here.", stats.merged),
