@@ -41,23 +41,38 @@ fn ends_in(victim: &Victim, ms: u64) -> Vec<Write> {
 
 #[test]
 fn a_write_at_a_limit_is_done_and_one_over_it_changes_nothing() {
+    use ErrorCode::{BatchSize, FieldsMax, PathTooLong, TtlRange, ValueTooLarge};
     let now = &Victim::new();
     let one = |write| vec![write];
     let cases = [
-        ("VALUE_BYTES", one(put("v", VALUE_BYTES_MAX)), one(put("v", VALUE_BYTES_MAX + 1)), 106),
-        ("FIELDS", one(merge(FIELDS_MAX, 4)), one(merge(FIELDS_MAX + 1, 4)), 112),
-        ("FIELD_BYTES", one(merge(1, FIELD_BYTES_MAX)), one(merge(1, FIELD_BYTES_MAX + 1)), 101),
-        ("BATCH_ITEMS", batch(BATCH_ITEMS_MAX, 9_000), batch(BATCH_ITEMS_MAX + 1, 9_000), 107),
-        ("BATCH_ITEMS, none", batch(1, 9), Vec::new(), 107),
-        ("BATCH_BYTES", batch(8, BATCH_BYTES_MAX), batch(8, BATCH_BYTES_MAX + 1), 107),
-        ("TTL_MS", ends_in(now, TTL_MS_MAX), ends_in(now, TTL_MS_MAX + 1), 109),
-        ("TTL_MS, none", ends_in(now, 1), ends_in(now, 0), 109),
+        (
+            "VALUE_BYTES",
+            one(put("v", VALUE_BYTES_MAX)),
+            one(put("v", VALUE_BYTES_MAX + 1)),
+            ValueTooLarge,
+        ),
+        ("FIELDS", one(merge(FIELDS_MAX, 4)), one(merge(FIELDS_MAX + 1, 4)), FieldsMax),
+        (
+            "FIELD_BYTES",
+            one(merge(1, FIELD_BYTES_MAX)),
+            one(merge(1, FIELD_BYTES_MAX + 1)),
+            PathTooLong,
+        ),
+        (
+            "BATCH_ITEMS",
+            batch(BATCH_ITEMS_MAX, 9_000),
+            batch(BATCH_ITEMS_MAX + 1, 9_000),
+            BatchSize,
+        ),
+        ("BATCH_ITEMS, none", batch(1, 9), Vec::new(), BatchSize),
+        ("BATCH_BYTES", batch(8, BATCH_BYTES_MAX), batch(8, BATCH_BYTES_MAX + 1), BatchSize),
+        ("TTL_MS", ends_in(now, TTL_MS_MAX), ends_in(now, TTL_MS_MAX + 1), TtlRange),
+        ("TTL_MS, none", ends_in(now, 1), ends_in(now, 0), TtlRange),
     ];
     for (name, at, over, code) in cases {
         let mut victim = Victim::new();
         let before = victim.status().digest;
-        let refused = victim.try_write(over).map_err(ErrorCode::number);
-        assert_eq!(refused, Err(code), "{name}");
+        assert_eq!(victim.try_write(over), Err(code), "{name}");
         assert_eq!(victim.status().digest, before, "{name}");
         assert_eq!(victim.try_write(at), Ok(()), "{name}");
     }
