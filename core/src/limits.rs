@@ -150,6 +150,8 @@ pub struct Limits {
     pub presence_ms: u64,
     /// How long repeats of a message are recognised at the least, in milliseconds.
     pub repeat_ms: u64,
+    /// Keys of entries that end, and of dead ones, that are kept in memory by their instant, each.
+    pub due_keys_max: usize,
 }
 
 impl Default for Limits {
@@ -170,6 +172,7 @@ impl Default for Limits {
             hold_ms: 10_000,
             presence_ms: 10_000,
             repeat_ms: 600_000,
+            due_keys_max: 65_536,
         }
     }
 }

@@ -162,28 +162,28 @@ impl Data {
     }
 
     /// Notes when an entry ends, or since when it is dead.
-    fn schedule(&mut self, key: &EntryKey, entry: &Entry, wall_ms: u64) {
+    pub(super) fn schedule(&mut self, key: &EntryKey, entry: &Entry, wall_ms: u64) {
         match (entry.expires_ms, entry.buried_since_ms()) {
             (Some(end), _) if entry.is_live(wall_ms) => {
-                self.expiring.insert((end, key.detached()));
+                self.expiring.insert(end, key.detached());
                 // The clock was set back: this end is to be told, though later ones were.
                 self.ended_ms = self.ended_ms.min(end.saturating_sub(1));
                 self.expiry_due = Some(crate::time::Time(0));
             }
-            (_, Some(since)) => drop(self.graveyard.insert((since, key.detached()))),
+            (_, Some(since)) => self.graveyard.insert(since, key.detached()),
             (_, None) => {}
         }
     }
 
     fn unschedule(&mut self, ctx: &mut Ctx, key: &EntryKey, old: &Slot) {
         if old.is_tombstone() {
-            self.graveyard.remove(&(old.stamp.ms(), key.clone()));
+            self.graveyard.remove(old.stamp.ms(), key);
         } else if old.flags & Slot::EXPIRES != 0
             && let Some(entry) = Data::entry(ctx, key)
             && let Some((end, since)) = entry.expires_ms.zip(entry.buried_since_ms())
         {
-            self.graveyard.remove(&(since, key.clone()));
-            self.expiring.remove(&(end, key.clone()));
+            self.graveyard.remove(since, key);
+            self.expiring.remove(end, key);
         }
     }
 

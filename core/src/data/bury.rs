@@ -53,7 +53,7 @@ struct Asked {
 impl Data {
     pub(super) fn bury_due(&self) -> Option<Time> {
         let asked = self.burial.asked.as_ref().map(|asked| asked.since + ANSWERS_MS_MAX);
-        asked.or((!self.graveyard.is_empty()).then_some(self.burial.due))
+        asked.or(self.graveyard.next_due_ms().map(|_| self.burial.due))
     }
 
     pub(super) fn tick_bury(&mut self, ctx: &mut Ctx) {
@@ -67,6 +67,10 @@ impl Data {
         }
         self.burial.due = now + BURY_MS;
         if !self.is_settled(ctx) {
+            return;
+        }
+        if self.is_rereading(ctx) {
+            self.burial.due = now + NEXT_ROUND_MS;
             return;
         }
         let dead = self.next_dead(ctx);
@@ -95,12 +99,10 @@ impl Data {
         let Some(before) = ctx.now.wall_ms.checked_sub(ctx.limits.tombstone_grace_ms) else {
             return Entries::new();
         };
-        let is_due = |(since, _): &&(u64, EntryKey)| *since <= before;
         let after = self.burial.after.take();
-        let rest =
-            self.graveyard.iter().filter(|at| after.as_ref().is_none_or(|after| *at > after));
-        let keys: Vec<(u64, EntryKey)> =
-            rest.take_while(is_due).take(BURIED_AT_ONCE).cloned().collect();
+        let is_behind = |at: &&(u64, EntryKey)| after.as_ref().is_none_or(|after| *at > after);
+        let rest = self.graveyard.due(before).filter(is_behind);
+        let keys: Vec<(u64, EntryKey)> = rest.take(BURIED_AT_ONCE).cloned().collect();
         if keys.len() == BURIED_AT_ONCE {
             self.burial.after = keys.last().cloned();
             self.burial.due = ctx.now.time + NEXT_ROUND_MS;

@@ -5,7 +5,7 @@
 //! of what can be read here, so it has a number and is in the change log, for watchers that were
 //! away.
 
-use super::{Data, EntryKey, FLOOR};
+use super::{Data, FLOOR};
 use crate::ctx::Ctx;
 use crate::limits::SLICE_ENTRIES_MAX;
 use crate::store::space::{LOG, META};
@@ -21,27 +21,27 @@ impl Data {
         if self.expiry_due.is_some_and(|due| due > now) {
             return;
         }
-        self.expire(ctx);
-        self.expiry_due = self
-            .expiring
-            .first()
-            .map(|(end, _)| now + end.saturating_sub(ctx.now.wall_ms).clamp(1, EXPIRY_CHECK_MS));
+        if !self.is_rereading(ctx) {
+            self.expire(ctx);
+        }
+        let pause = |end: u64| end.saturating_sub(ctx.now.wall_ms).clamp(1, EXPIRY_CHECK_MS);
+        self.expiry_due = self.expiring.next_due_ms().map(|end| now + pause(end));
     }
 
     /// Numbers and tells the ends of entries.
     fn expire(&mut self, ctx: &mut Ctx) {
         for _ in 0..SLICE_ENTRIES_MAX {
-            let ended = |(end, _): &&(u64, EntryKey)| *end <= ctx.now.wall_ms;
-            let Some((end, key)) = self.expiring.first().filter(ended).cloned() else { break };
-            self.expiring.pop_first();
+            let Some((end, key)) = self.expiring.pop_due(ctx.now.wall_ms) else { break };
             if let Some(entry) = Data::entry(ctx, &key) {
                 self.number += 1;
                 self.logged.push(key.clone());
                 self.emit(&key, &entry, true);
-                self.graveyard.extend(entry.buried_since_ms().map(|since| (since, key)));
+                let since = entry.buried_since_ms();
+                since.into_iter().for_each(|since| self.graveyard.insert(since, key.clone()));
             }
             // Others may end in the same millisecond, and be left for the next slice.
-            self.ended_ms = end.saturating_sub(1);
+            let more = self.expiring.next_due_ms() == Some(end);
+            self.ended_ms = if more { end.saturating_sub(1) } else { end };
         }
     }
 

@@ -8,6 +8,7 @@ mod ahead;
 mod answers;
 mod damage;
 mod dials;
+mod endings;
 mod fuzz;
 mod lies;
 mod limits;
@@ -86,9 +87,13 @@ impl Victim {
     }
 
     fn named(node: NodeId) -> Victim {
+        Victim::with(node, Limits::default())
+    }
+
+    fn with(node: NodeId, limits: Limits) -> Victim {
         let now = Now { time: Time(1), wall_ms: WALL_MS };
         let mut store = MemoryStore::default();
-        let engine = open(&mut store, node, now, 1);
+        let engine = open(&mut store, node, now, 1, limits);
         Victim {
             engine,
             store,
@@ -113,7 +118,8 @@ impl Victim {
     fn restart(&mut self) {
         self.boot += 1;
         self.peers.clear();
-        self.engine = open(&mut self.store, self.engine.node(), self.now, self.boot);
+        let (node, limits) = (self.engine.node(), Limits::default());
+        self.engine = open(&mut self.store, node, self.now, self.boot, limits);
     }
 
     fn input(&mut self, input: Input) {
@@ -330,8 +336,8 @@ pub(super) fn config() -> EngineConfig {
     }
 }
 
-fn open(store: &mut MemoryStore, node: NodeId, now: Now, boot: u64) -> Engine {
-    let config = EngineConfig { identity: Box::new(Toy(node)), boot, ..config() };
+fn open(store: &mut MemoryStore, node: NodeId, now: Now, boot: u64, limits: Limits) -> Engine {
+    let config = EngineConfig { identity: Box::new(Toy(node)), boot, limits, ..config() };
     let mut step = Step::default();
     let engine = Engine::open(config, now, store, &mut step);
     store.apply(&step.batch);

@@ -6,10 +6,11 @@
 //! Messages: entries spread to all; between neighbors summaries, pulls and pages, and comparisons
 //! (`message`). Keys: entries, the change log, history (`docs/storage.md`). Repair: `sync` pulls what a
 //! neighbor has, `compare` finds what differs. Limits: `VALUE_BYTES_MAX`, `BATCH_*`, `WATCHES_MAX`,
-//! `log_changes_max`, `tombstone_grace_ms`.
+//! `log_changes_max`, `tombstone_grace_ms`, `due_keys_max`.
 
 mod apply;
 mod bury;
+mod calendar;
 mod collect;
 mod compare;
 #[cfg(test)]
@@ -48,7 +49,7 @@ use crate::wire::envelope::Tag;
 use apply::Source;
 use bytes::{Bytes, BytesMut};
 use message::Message;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Key of the store's id in [`META`].
 pub(crate) const STORE_ID: &[u8] = b"store";
@@ -85,9 +86,11 @@ pub(crate) struct Data {
     has_fields: bool,
     interest: Interest,
     /// When entries end, in Unix milliseconds.
-    expiring: BTreeSet<(u64, EntryKey)>,
+    expiring: calendar::Calendar,
     /// Since when entries are dead, in Unix milliseconds.
-    graveyard: BTreeSet<(u64, EntryKey)>,
+    graveyard: calendar::Calendar,
+    /// Where looking through the entries for these goes on.
+    reread: Option<Vec<u8>>,
     sync: sync::Sync,
     expiry_due: Option<Time>,
     /// What was written while the clock ran ahead is being stamped anew.
@@ -146,8 +149,9 @@ impl Data {
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
             interest: Interest::default(),
-            expiring: BTreeSet::new(),
-            graveyard: BTreeSet::new(),
+            expiring: calendar::Calendar::new(ctx.limits.due_keys_max),
+            graveyard: calendar::Calendar::new(ctx.limits.due_keys_max),
+            reread: None,
             sync: sync::Sync::open(ctx),
             expiry_due: None,
             restamp: None,
@@ -338,6 +342,7 @@ impl Service for Data {
         self.tick_restamp(ctx);
         self.tick_sync(ctx);
         self.tick_compare(ctx);
+        self.tick_reread(ctx);
         self.tick_expiry(ctx);
         self.tick_bury(ctx);
     }
@@ -356,7 +361,8 @@ impl Service for Data {
 
     fn next_tick(&self) -> Option<Time> {
         let restamp = self.restamp.as_ref().map(|_| Time(0));
-        [self.sync.next_tick(), self.expiry_due, self.bury_due(), restamp]
+        let reread = self.reread.as_ref().map(|_| Time(0));
+        [self.sync.next_tick(), self.expiry_due, self.bury_due(), restamp, reread]
             .into_iter()
             .flatten()
             .min()

@@ -11,6 +11,7 @@ use super::apply::Source;
 use super::message::{From, Message, Page, Summary};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
+use crate::limits::NODES_MAX;
 use crate::service::NeighborChange;
 use crate::store::space::META;
 use crate::time::Time;
@@ -83,6 +84,7 @@ pub(super) struct Pull {
 /// The state of catching up.
 #[derive(Debug)]
 pub(super) struct Sync {
+    /// At most `NODES_MAX`.
     known: BTreeMap<NodeId, Reached>,
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
     pull: Option<Pull>,
@@ -371,9 +373,21 @@ impl Data {
         };
         neighbor.saved = neighbor.reached;
         self.sync.known.insert(node, reached);
+        self.forget_reached(ctx);
         let key = [&[REACHED], &node.0[..]].concat();
         let value = [&reached.store.0[..], &reached.number.to_be_bytes()].concat();
         ctx.batch.put(META.key(&key), value);
+    }
+
+    /// Of too many nodes, one that is no neighbor now is met as for the first time when it returns.
+    fn forget_reached(&mut self, ctx: &mut Ctx) {
+        let Sync { known, neighbors, .. } = &mut self.sync;
+        if known.len() > NODES_MAX
+            && let Some(node) = known.keys().find(|node| !neighbors.contains_key(node)).copied()
+        {
+            known.remove(&node);
+            ctx.batch.delete(META.key(&[&[REACHED], &node.0[..]].concat()));
+        }
     }
 
     /// Something is missing for certain: what the neighbor has is pulled as soon as it answers.

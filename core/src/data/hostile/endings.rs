@@ -1,0 +1,54 @@
+//! More that ends, and more that is dead, than there is room for in memory.
+
+use super::*;
+
+const ENDING: u64 = 300;
+
+fn crowded(due_keys_max: usize) -> Victim {
+    Victim::with(VICTIM, Limits { due_keys_max, ..Limits::default() })
+}
+
+/// The paths below `t` in the change log, with how often each is there.
+fn logged(victim: &Victim) -> BTreeMap<EntryKey, usize> {
+    let mut logged = BTreeMap::new();
+    let visit = &mut |_, key: EntryKey| {
+        if key.to_path().is_some_and(|path| path.as_str().starts_with("t/")) {
+            *logged.entry(key).or_default() += 1;
+        }
+        true
+    };
+    read::changes_after(&victim.store, 0, visit).unwrap().unwrap();
+    logged
+}
+
+#[test]
+fn every_value_ends_once_though_most_of_them_find_no_room() {
+    let mut victim = crowded(10);
+    for n in 0..ENDING {
+        // Not in the order in which they are written, and some at one instant.
+        let ms = 10_000 + n * 7_919 % ENDING / 20 * 100;
+        let expires_ms = Some(WALL_MS + ms);
+        victim.write(Write { expires_ms, ..Write::put(path(&format!("t/{n}")), "1") });
+    }
+    victim.run(9_000);
+    assert!(logged(&victim).values().all(|count| *count == 1), "none has ended yet");
+    victim.run(11_000);
+    let logged = logged(&victim);
+    assert_eq!(logged.len() as u64, ENDING);
+    assert!(logged.values().all(|count| *count == 2), "written and ended: {logged:?}");
+}
+
+#[test]
+fn what_is_dead_is_forgotten_though_most_of_it_finds_no_room() {
+    let mut victim = crowded(100);
+    for n in 0..ENDING {
+        let at = path(&format!("t/{n}"));
+        victim.write(Write::put(at.clone(), "1"));
+        victim.write(Write::delete(at));
+        victim.run(10);
+    }
+    assert_eq!(victim.status().tombstones, ENDING);
+    victim.now.wall_ms += 2 * Limits::default().tombstone_grace_ms;
+    victim.run(400_000);
+    assert_eq!(victim.status().tombstones, 0);
+}
