@@ -6,6 +6,7 @@ mod canary;
 mod clock;
 mod disk;
 mod durability;
+mod everything;
 mod faults;
 mod full_disk;
 mod life;
