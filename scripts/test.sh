@@ -79,6 +79,8 @@ cargo --version >/dev/null 2>&1 || rustup toolchain install || exit 1
 check cargo fmt --all --check
 check cargo clippy --workspace --all-targets --locked -- -D warnings
 tests cargo test -p folkmoot-core -p folkmoot --locked --no-fail-fast
+check cargo run --locked -p folkmoot --example hello
+check cargo run --locked -p folkmoot --example chain
 tests cargo test -p folkmoot-sim --profile sim --locked --no-fail-fast
 conformance
 if cargo deny --version >/dev/null 2>&1; then check cargo deny --offline check licenses bans sources; fi
