@@ -1,3 +1,5 @@
+//! The inbox: order, fairness, and what happens when it is full.
+
 use super::*;
 use bytes::Bytes;
 use folkmoot_core::access::Principal;

@@ -1,3 +1,5 @@
+//! Networks in their files, their secrets, and invite lines.
+
 use super::*;
 use std::fs;
 use std::time::Instant;
