@@ -138,6 +138,19 @@ impl Path {
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
+
+    /// Whether `path` is this one or below it.
+    ///
+    /// ```
+    /// # use folkmoot_core::id::Path;
+    /// let covers = |path: &'static str| Path::new("a/b").unwrap().covers(&Path::new(path).unwrap());
+    /// assert!(covers("a/b") && covers("a/b/c"));
+    /// assert!(!covers("a/bc") && !covers("a"));
+    /// ```
+    pub fn covers(&self, path: &Path) -> bool {
+        let rest = path.0.strip_prefix(&self.0[..]);
+        rest.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    }
 }
 
 impl fmt::Display for Path {

@@ -236,6 +236,7 @@ impl Copy {
                 let value = Value::from_found(&found.value).to_string();
                 self.values.insert(found.path.to_string(), value);
             }
+            Told::Gone(path) => drop(self.values.remove(path.as_str())),
             Told::Ready(token) => self.token = Some(token),
             Told::Changed { path, found, token } => {
                 match found {
@@ -294,6 +295,31 @@ async fn a_watch_tells_the_snapshot_and_then_every_change_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_takes_long_over_what_is_there_holds_no_old_state() {
+    let node = fresh().await;
+    let mut batch = node.data().batch();
+    for number in 0..1_000 {
+        batch.put(&format!("w/{number:03}"), &"old").unwrap();
+    }
+    batch.commit().await.unwrap();
+    let mut copy = Copy::default();
+    let mut watch = node.data().watch("w", Since::Snapshot).await.unwrap();
+    copy.apply(watch.next().await.unwrap());
+    node.del("w/000").await.unwrap();
+    node.put("w/998", "new").await.unwrap();
+    node.del("w/999").await.unwrap();
+    while copy.token.is_none() {
+        let told = watch.next().await.unwrap();
+        if let Told::Value(found) = &told {
+            assert_ne!(found.path.as_str(), "w/999", "it was gone when its turn came");
+        }
+        copy.apply(told);
+    }
+    assert_eq!(copy.values, held(&node, "w").await, "at the end of what is there");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_goes_on_with_its_token_also_after_a_restart() {
     let place = tempfile::tempdir().unwrap();
     let node = start(place.path()).await;
@@ -301,6 +327,9 @@ async fn a_watch_goes_on_with_its_token_also_after_a_restart() {
     let mut watch = node.data().watch("", Since::Snapshot).await.unwrap();
     node.put("a", &1).await.unwrap();
     copy.follow(&mut watch, "a").await;
+    while copy.token.is_none() {
+        copy.apply(watch.next().await.unwrap());
+    }
     drop(watch);
     node.put("b", &1).await.unwrap();
     node.del("a").await.unwrap();

@@ -143,7 +143,7 @@ impl Data {
             return;
         }
         let Some(path) = key.to_path() else { return };
-        let covers = |(prefix, _): &&(Path, usize)| covers(prefix, &path);
+        let covers = |(prefix, _): &&(Path, usize)| prefix.covers(&path);
         let Some((_, keep)) =
             self.histories.iter().filter(covers).max_by_key(|(p, _)| p.as_bytes().len())
         else {
@@ -178,11 +178,6 @@ pub(super) fn history_key(key: &EntryKey, stamp: Stamp) -> Bytes {
     out.extend_from_slice(&[0xff]); // in no key: it is not UTF-8
     out.extend_from_slice(&stamp.0.to_be_bytes());
     out.freeze()
-}
-
-fn covers(prefix: &Path, path: &Path) -> bool {
-    let rest = path.as_bytes().strip_prefix(&prefix.as_bytes()[..]);
-    rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 /// Whether an object is within the limits once `fields` are written into it. Nodes that do not hear

@@ -66,10 +66,7 @@ impl Strategies {
     }
 
     fn of(&self, path: &Path) -> Strategy {
-        let covers = |(prefix, _): &&(Path, Strategy)| {
-            let rest = path.as_str().strip_prefix(prefix.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let covers = |(prefix, _): &&(Path, Strategy)| prefix.covers(path);
         let found = self.0.iter().filter(covers).max_by_key(|(prefix, _)| prefix.as_bytes().len());
         found.map_or(Strategy::Last, |(_, strategy)| *strategy)
     }

@@ -62,6 +62,7 @@ impl Subscription {
                     return Some(put.unwrap_or_else(|| Change::Gone(path.to_string())));
                 }
                 Ok(Told::Value(found)) => return Some(Change::Put(Item::from_found(&found))),
+                Ok(Told::Gone(path)) => return Some(Change::Gone(path.to_string())),
                 Ok(Told::Reset) => return Some(Change::Reset),
                 Ok(Told::Ready(_)) => {}
                 Err(_) => return None,

@@ -1,7 +1,7 @@
 //! Watching without gaps: a snapshot, then every change, also across reconnects.
 //!
 //! Promise: whoever applies what a watch tells holds what the node holds, at each [`Told::Ready`]
-//! and after each change. A [`Token`] says how far a watcher is; with it a new watch goes on from
+//! and after each change behind it. A [`Token`] says how far a watcher is; with it a new watch goes on from
 //! there, on the same store. A watcher that is too slow for live changes reads them from the
 //! change log later; if the log no longer reaches back, it is told to forget what it has, and a
 //! snapshot follows. Changes of one path may be told as one, the newest. The end of a time to live
@@ -12,7 +12,6 @@ use super::data::damaged;
 use crate::node::Node;
 use crate::runtime::wall_ms;
 use crate::session::Session;
-use crate::store::Snapshot;
 use folkmoot_core::access::{Action, Principal, check};
 use folkmoot_core::data::read::{self, Found, Value};
 use folkmoot_core::error::ErrorCode;
@@ -75,7 +74,9 @@ pub enum Told {
     Reset,
     /// A value that is there.
     Value(Found),
-    /// All values were told; changes follow.
+    /// Of these values, one that has gone meanwhile.
+    Gone(Path),
+    /// What is there was told, with what has changed meanwhile; further changes follow.
     Ready(Token),
     /// A change.
     Changed {
@@ -97,12 +98,14 @@ pub struct Watch {
     /// The last change that was told, or is in `told`.
     number: u64,
     told: VecDeque<Told>,
+    /// Whether values were told and the changes since are not all told yet.
+    opening: bool,
     stage: Stage,
 }
 
 enum Stage {
-    /// The values of a snapshot are told, those behind a path.
-    Values(Snapshot, Option<Path>),
+    /// The values that are there are told, those behind a path.
+    Values(Option<Path>),
     /// The changes since are read from the log.
     Log(Option<Session>),
     /// Changes come as events.
@@ -122,17 +125,18 @@ impl Watch {
         let store = snapshot.store_id().map_err(damaged)?;
         let number = snapshot.number().map_err(damaged)?;
         let (told, stage) = (VecDeque::new(), Stage::Log(None));
-        let mut watch = Watch { node, principal, prefix, store, number, told, stage };
+        let opening = false;
+        let mut watch = Watch { node, principal, prefix, store, number, told, opening, stage };
         match from {
             Since::Now => {
                 let (session, number) = watch.subscribe().await?;
                 (watch.stage, watch.number) = (Stage::Live(session), number);
             }
-            Since::Snapshot => watch.stage = Stage::Values(snapshot, None),
+            Since::Snapshot => watch.begin_with_values(number),
             Since::Token(token) if token.store == store && token.number <= number => {
                 watch.number = token.number;
             }
-            Since::Token(_) => watch.reset(snapshot),
+            Since::Token(_) => watch.reset(number),
         }
         Ok(watch)
     }
@@ -178,14 +182,22 @@ impl Watch {
         }
     }
 
-    fn reset(&mut self, snapshot: Snapshot) {
+    fn reset(&mut self, number: u64) {
         self.told.push_back(Told::Reset);
-        self.stage = Stage::Values(snapshot, None);
+        self.begin_with_values(number);
     }
 
-    /// Tells the next values of the snapshot, or that there are no more.
+    /// Tells the values that are there, then what has changed since `number`.
+    fn begin_with_values(&mut self, number: u64) {
+        (self.number, self.opening) = (number, true);
+        self.stage = Stage::Values(None);
+    }
+
+    /// Tells the next values. Each page is of a snapshot of its own: a watcher that takes long must
+    /// not keep the disk from letting go of what was overwritten.
     fn read_values(&mut self) -> Result<(), StoreError> {
-        let Stage::Values(snapshot, after) = &mut self.stage else { return Ok(()) };
+        let Stage::Values(after) = &mut self.stage else { return Ok(()) };
+        let snapshot = &self.node.snapshot();
         let mut found = Vec::new();
         let mut visit = |value| {
             found.push(value);
@@ -209,9 +221,7 @@ impl Watch {
         *after = found.last().map(|last| last.path.clone());
         self.told.extend(found.into_iter().map(Told::Value));
         if !more {
-            self.number = snapshot.number()?;
             self.stage = Stage::Log(None);
-            self.told.push_back(Told::Ready(self.token()));
         }
         Ok(())
     }
@@ -230,7 +240,7 @@ impl Watch {
             count < PAGE_CHANGES
         })?;
         if read.is_none() {
-            self.reset(snapshot);
+            self.reset(snapshot.number()?);
             return Ok(());
         }
         let mut changes: Vec<_> = newest.into_iter().collect();
@@ -238,11 +248,18 @@ impl Watch {
         for (path, number) in changes {
             let found = snapshot.find(&path, wall_ms())?;
             let token = Token { store: self.store, number };
-            self.told.push_back(Told::Changed { path, found, token });
+            self.told.push_back(match found {
+                _ if !self.opening => Told::Changed { path, found, token },
+                Some(found) => Told::Value(found),
+                None => Told::Gone(path),
+            });
         }
         self.number = last;
         if count < PAGE_CHANGES {
             self.number = snapshot.number()?;
+            if std::mem::take(&mut self.opening) {
+                self.told.push_back(Told::Ready(self.token()));
+            }
             if let Stage::Log(session) = &mut self.stage
                 && let Some(session) = session.take()
             {
@@ -274,9 +291,7 @@ impl Watch {
     }
 
     fn covers(&self, path: &Path) -> bool {
-        let Some(prefix) = &self.prefix else { return true };
-        let rest = path.as_bytes().strip_prefix(&prefix.as_bytes()[..]);
-        rest.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+        self.prefix.as_ref().is_none_or(|prefix| prefix.covers(path))
     }
 }
 

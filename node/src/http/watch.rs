@@ -1,7 +1,7 @@
 //! `GET /v1/watch`: values and changes as server-sent events (the HTML standard's
 //! `text/event-stream`).
 //!
-//! Promise: `put` events for what is there, then `ready`, then `put` and `delete` for every
+//! Promise: `put` events for what is there (and `delete` for what goes meanwhile), then `ready`, then `put` and `delete` for every
 //! change. Each event from `ready` on has the watch's token as its id, so a client that comes back
 //! with `Last-Event-ID` goes on where it was; if that is not possible it is sent `reset`: forget
 //! everything, what is there follows. Values before `ready` have no id: they are no place to go on
@@ -23,6 +23,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use folkmoot_core::error::ErrorCode;
+use folkmoot_core::id::Path;
 use futures_util::{FutureExt, stream};
 use std::convert::Infallible;
 use tokio::sync::watch;
@@ -117,6 +118,10 @@ fn push_event(out: &mut Vec<u8>, told: Told) {
             out.extend_from_slice(b"event: put\ndata: ");
             push_data(out, |out| push_found(out, &found));
         }
+        Told::Gone(path) => {
+            out.extend_from_slice(b"event: delete\ndata: ");
+            push_data(out, |out| push_gone(out, &path));
+        }
         Told::Ready(token) => {
             let text = format!("event: ready\nid: {token}\ndata: {{}}");
             out.extend_from_slice(text.as_bytes());
@@ -127,15 +132,17 @@ fn push_event(out: &mut Vec<u8>, told: Told) {
             out.extend_from_slice(text.as_bytes());
             push_data(out, |out| match found {
                 Some(found) => push_found(out, &found),
-                None => {
-                    out.push(b'{');
-                    push_path(out, path.as_str());
-                    out.push(b'}');
-                }
+                None => push_gone(out, &path),
             });
         }
     }
     out.extend_from_slice(b"\n\n");
+}
+
+fn push_gone(out: &mut Vec<u8>, path: &Path) {
+    out.push(b'{');
+    push_path(out, path.as_str());
+    out.push(b'}');
 }
 
 /// Appends JSON on one line: a value may have been written over several, and white space between
@@ -194,6 +201,8 @@ mod tests {
         assert!(said(Told::Ready(token())).contains("\nid: "));
         assert!(said(Told::Changed { path, found: None, token: token() }).contains("\nid: "));
         assert!(!said(Told::Reset).contains("\nid: "));
+        let gone = said(Told::Gone(Path::new("a").unwrap()));
+        assert_eq!(gone, "event: delete\ndata: {\"path\":\"a\"}\n\n");
     }
 
     #[test]

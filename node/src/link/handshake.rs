@@ -19,6 +19,7 @@ use super::refused::Refused;
 use super::websocket::{broken, next};
 use crate::identity::Keys;
 use crate::network::Network;
+use crate::runtime::wall_ms;
 use bytes::Bytes;
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::identity::Identity;
@@ -26,7 +27,7 @@ use folkmoot_core::limits::HELLO_BYTES_MAX;
 use folkmoot_core::mesh::handshake::{Hello, Proof};
 use futures_util::SinkExt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -148,10 +149,4 @@ where
 
 fn short(bytes: Bytes, bytes_max: usize) -> Result<Bytes, Refused> {
     if bytes.len() > bytes_max { Err(Refused::Malformed) } else { Ok(bytes) }
-}
-
-/// The wall clock, in Unix milliseconds.
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
