@@ -225,6 +225,7 @@ pub(super) fn push_told(out: &mut Vec<u8>, watch: u64, told: &Told) {
     let op = match told {
         Told::Reset => "reset",
         Told::Value(_) => "put",
+        Told::Gone(_) => "delete",
         Told::Ready(_) => "ready",
         Told::Changed { found, .. } => {
             if found.is_some() {
@@ -244,6 +245,10 @@ pub(super) fn push_told(out: &mut Vec<u8>, watch: u64, told: &Told) {
             Told::Value(found) => {
                 out.push(b',');
                 push_found_members(out, found);
+            }
+            Told::Gone(path) => {
+                out.push(b',');
+                push_path(out, path.as_str());
             }
             Told::Ready(token) => push_member(out, "token", &token.to_string()),
             Told::Changed { path, found, token } => {
