@@ -16,7 +16,7 @@ pub fn check_address(url: &str) -> Result<(), Error> {
     crate::link::check_address(url).map_err(Error::Setting)
 }
 
-use crate::api::{Change, Data, Item, Strategies, Subscription, Value, Written};
+use crate::api::{Change, Chat, Data, Item, Strategies, Subscription, Value, Written};
 use crate::error::Error;
 use crate::network::{Invite, Network};
 use crate::runtime::wall_ms;
@@ -153,6 +153,11 @@ impl Node {
     /// Shared data, as the owner of the node sees it.
     pub fn data(&self) -> Data {
         Data::new(self.clone())
+    }
+
+    /// Chat, as the owner of the node speaks in it.
+    pub fn chat(&self) -> Chat {
+        Chat::new(self.clone())
     }
 
     /// The mesh as this node sees it.

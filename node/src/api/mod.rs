@@ -1,6 +1,7 @@
 //! Typed handles on a node, one per service: JSON in, JSON out.
 
 mod batch;
+pub mod chat;
 pub mod data;
 mod strategy;
 mod subscription;
@@ -8,6 +9,7 @@ pub mod value;
 pub mod watch;
 
 pub use batch::Batch;
+pub use chat::{Chat, ChatSession};
 pub use data::{Data, Item, Older, PutOptions, Written};
 pub(crate) use strategy::Strategies;
 pub use strategy::Strategy;

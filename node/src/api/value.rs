@@ -60,6 +60,18 @@ impl Value {
         self.0.first() == Some(&b'{')
     }
 
+    /// Takes what another node sent: as it is, or as a string if it is no JSON.
+    pub(crate) fn from_anything(text: &Bytes) -> Value {
+        match json::check(text, json::DEPTH_MAX) {
+            Ok(inner) => Value(text.slice_ref(inner.as_bytes())),
+            Err(_) => {
+                let mut out = Vec::new();
+                json::push_string(&mut out, &String::from_utf8_lossy(text));
+                Value(out.into())
+            }
+        }
+    }
+
     /// Takes JSON text that has been checked.
     pub(crate) fn from_checked(text: Bytes) -> Value {
         Value(text)
