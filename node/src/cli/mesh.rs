@@ -124,11 +124,13 @@ pub(crate) fn mesh(config: &Config, out: Out) -> Result<(), Failure> {
     if out.json {
         return out.line(mesh);
     }
-    let nodes = columns(&mesh["nodes"], &["node", "hops", "addresses", "links", "removed"]);
-    out.line(table(&["NODE", "HOPS", "ADDRESSES", "LINKS", "REMOVED"], &nodes))?;
+    let nodes =
+        columns(&mesh["nodes"], &["node", "hops", "users", "addresses", "links", "removed"]);
+    out.line(table(&["NODE", "HOPS", "USERS", "ADDRESSES", "LINKS", "REMOVED"], &nodes))?;
     let links = columns(&mesh["links"], &["node", "dialled", "in_sync", "behind", "round_trip_ms"]);
     out.line("")?;
-    out.line(table(&["LINK TO", "DIALLED", "IN SYNC", "BEHIND", "ROUND TRIP MS"], &links))
+    out.line(table(&["LINK TO", "DIALLED", "IN SYNC", "BEHIND", "ROUND TRIP MS"], &links))?;
+    out.line(format_args!("\n{} chat sessions on this node", plain(&mesh["sessions"])))
 }
 
 /// Runs `peers`.

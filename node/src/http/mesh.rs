@@ -38,6 +38,10 @@ pub(super) async fn status(State(doors): Shared, who: Who) -> Result<Response, R
         "links": status.links.len(),
         "in_sync": is_in_sync(&status),
         "clock_offset_ms": status.clock_offset_ms,
+        "chat": {
+            "sessions": status.sessions,
+            "users": own_users(&status, doors.node.id()),
+        },
         "data": {
             "store": status.store.to_string(),
             "number": status.number,
@@ -62,11 +66,17 @@ pub(super) async fn get(State(doors): Shared, who: Who) -> Result<Response, Refu
     let own = doors.node.id();
     let body = json!({
         "node": own.to_string(),
+        "sessions": status.sessions,
         "nodes": status.nodes.iter().map(|node| node_to_json(node, own)).collect::<Vec<_>>(),
         "links": status.links.iter().map(link_to_json).collect::<Vec<_>>(),
         "peers": status.peers.iter().map(peer_to_json).collect::<Vec<_>>(),
     });
     Ok(json_response(body.to_string().into()))
+}
+
+/// The users with a session on this node.
+pub(super) fn own_users(status: &MeshStatus, own: NodeId) -> u64 {
+    status.nodes.iter().find(|node| node.node == own).map_or(0, |node| node.users)
 }
 
 fn node_to_json(node: &NodeStatus, own: NodeId) -> Value {
@@ -78,6 +88,7 @@ fn node_to_json(node: &NodeStatus, own: NodeId) -> Value {
         "boot": node.boot,
         "addresses": node.addresses,
         "links": node.links.iter().map(NodeId::to_string).collect::<Vec<_>>(),
+        "users": node.users,
         "removed": node.removed,
     })
 }

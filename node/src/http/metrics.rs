@@ -13,7 +13,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
 
 /// Name, sentence and value of everything that core counts.
-pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 20] {
+pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 25] {
     [
         ("writes", "Writes of local clients that made a version.", stats.writes),
         ("merged", "Entries from other nodes that changed something here.", stats.merged),
@@ -35,6 +35,11 @@ pub(super) fn counters(stats: &Stats) -> [(&'static str, &'static str, u64); 20]
         ("undeliverable", "Unicasts dropped.", stats.undeliverable),
         ("differences", "Comparisons that found a difference.", stats.differences),
         ("events", "Changes told to watches.", stats.events),
+        ("messages_taken", "Chat messages that sessions handed in.", stats.messages_taken),
+        ("messages_given", "Chat messages given to sessions.", stats.messages_given),
+        ("messages_delivered", "Chat messages that sessions took in.", stats.messages_delivered),
+        ("messages_repeated", "Chat messages that had been here.", stats.messages_repeated),
+        ("presence_lists", "Times that a node asked who is here.", stats.presence_lists),
     ]
 }
 
@@ -45,6 +50,9 @@ pub(super) async fn get(State(doors): Shared, who: Who) -> Result<Response, Refu
         one(&mut out, "counter", &format!("{name}_total"), help, value);
     }
     gauges(&mut out, &status);
+    let users = mesh::own_users(&status, doors.node.id());
+    one(&mut out, "gauge", "chat_sessions", "Chat sessions on this node.", status.sessions);
+    one(&mut out, "gauge", "chat_users", "Users with a session on this node.", users);
     answers(&mut out, &doors);
     process(&mut out, &doors);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response())

@@ -8,6 +8,7 @@
 mod accept;
 mod batch;
 pub(crate) mod body;
+mod chat;
 mod connections;
 pub(crate) mod data;
 mod deadline;
@@ -46,6 +47,7 @@ pub(crate) use limits::HttpLimits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Headers of ours that pages of an allowed origin may read.
 const EXPOSED_HEADERS: &str = "etag, folkmoot-stamp, folkmoot-node, folkmoot-expires";
@@ -77,6 +79,9 @@ pub(crate) struct Port {
     limits: HttpLimits,
     connections: Arc<Connections>,
     started: Instant,
+    /// For messages over plain HTTP.
+    letters: Arc<Semaphore>,
+    tails: Arc<chat::Tails>,
     /// Answers since the start, by the first digit of their status.
     answers: [AtomicU64; 6],
 }
@@ -84,8 +89,15 @@ pub(crate) struct Port {
 impl Port {
     fn new(policy: Policy, limits: HttpLimits) -> Port {
         let connections = Arc::new(Connections::new(&limits));
-        let answers = Default::default();
-        Port { policy, limits, connections, started: Instant::now(), answers }
+        Port {
+            policy,
+            limits,
+            connections,
+            started: Instant::now(),
+            letters: Arc::new(Semaphore::new(chat::LETTERS_MAX)),
+            tails: Arc::default(),
+            answers: Default::default(),
+        }
     }
 
     fn count(&self, status: StatusCode) {
@@ -133,6 +145,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/v1/data/{*path}",         get(data::get).put(data::put).delete(data::delete)),
         ("/v1/watch",                get(watch::events)),
         ("/v1/ws",                   get(ws::upgrade)),
+        ("/v1/chat/messages",        post(chat::post)),
+        ("/v1/chat/users",           get(chat::users)),
+        ("/v1/chat/stream",          get(chat::events)),
         ("/v1/history/{*path}",      get(history::get)),
         ("/v1/status",               get(mesh::status)),
         ("/v1/mesh",                 get(mesh::get)),

@@ -2,6 +2,7 @@
 //! handler and the engine and back.
 
 mod bad_input;
+mod chat;
 mod data;
 mod described;
 mod seed;

@@ -2,7 +2,7 @@
 
 use super::etag;
 use crate::api::Value;
-use crate::json::{self, push_string};
+use crate::json::push_string;
 use bytes::Bytes;
 use folkmoot_core::data::read::{self, Found};
 use folkmoot_core::replica::Version;
@@ -10,15 +10,7 @@ use folkmoot_core::replica::Version;
 /// The value as one JSON text. Another node may have sent what is no JSON: it is told as a
 /// string, so that one bad value does not spoil the answer it is part of.
 pub(crate) fn to_json(value: &read::Value) -> Bytes {
-    let text = Value::from_found(value).as_bytes().clone();
-    match json::check(&text, json::DEPTH_MAX) {
-        Ok(_) => text,
-        Err(_) => {
-            let mut out = Vec::new();
-            push_string(&mut out, &String::from_utf8_lossy(&text));
-            out.into()
-        }
-    }
+    Value::from_anything(Value::from_found(value).as_bytes()).as_bytes().clone()
 }
 
 /// Appends a value.

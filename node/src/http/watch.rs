@@ -32,7 +32,7 @@ use tokio::time::timeout;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// How long a client is asked to wait before it comes back, in milliseconds.
-const RETRY: &str = "retry: 1000\n\n";
+pub(super) const RETRY: &[u8] = b"retry: 1000\n\n";
 
 pub(super) async fn events(
     State(doors): Shared,
@@ -45,9 +45,19 @@ pub(super) async fn events(
     query.end()?;
     let watch = Watch::start(doors.node.clone(), who.0, prefix, from).await?;
     let first = Events { watch, stop: doors.stop.clone(), opening: true };
-    let chunks = stream::unfold(Some(first), |events| async move {
-        let (chunk, rest) = events?.next().await?;
-        Some((Ok::<_, Infallible>(chunk), rest))
+    Ok(event_stream(first, Events::next))
+}
+
+/// An answer of server-sent events: `next` tells a chunk and what follows it. `None` ends the
+/// stream; so does a chunk without a rest.
+pub(super) fn event_stream<T, F>(first: T, next: impl Fn(T) -> F + Send + 'static) -> Response
+where
+    T: Send + 'static,
+    F: Future<Output = Option<(Bytes, Option<T>)>> + Send,
+{
+    let chunks = stream::unfold((Some(first), next), |(events, next)| async move {
+        let (chunk, rest) = next(events?).await?;
+        Some((Ok::<_, Infallible>(chunk), (rest, next)))
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -55,13 +65,18 @@ pub(super) async fn events(
         // Asks proxies not to hold events back.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(chunks)).into_response())
+    (headers, Body::from_stream(chunks)).into_response()
+}
+
+/// Where a client that comes back was.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"))
 }
 
 /// Where the watch begins: the header counts, for a browser that comes back sends it with the
 /// address that it was given at first.
 fn since(headers: &HeaderMap, parameter: Option<&str>) -> Result<Since, Refusal> {
-    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
+    let header = last_event_id(headers);
     match header.or(parameter) {
         None | Some("") => Ok(Since::Snapshot),
         Some("now") if header.is_none() => Ok(Since::Now),
@@ -84,7 +99,7 @@ impl Events {
     /// ends the stream; so does a chunk without a rest.
     async fn next(mut self) -> Option<(Bytes, Option<Events>)> {
         if std::mem::take(&mut self.opening) {
-            return Some((Bytes::from_static(RETRY.as_bytes()), Some(self)));
+            return Some((Bytes::from_static(RETRY), Some(self)));
         }
         let told = tokio::select! {
             biased;
@@ -147,7 +162,7 @@ fn push_gone(out: &mut Vec<u8>, path: &Path) {
 
 /// Appends JSON on one line: a value may have been written over several, and white space between
 /// its parts is all that a line break can be there.
-fn push_data(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn push_data(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
     for byte in &mut out[start..] {

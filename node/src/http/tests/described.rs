@@ -81,6 +81,12 @@ async fn answers_are_as_they_are_described() {
     ask("/v1/mesh", "GET /v1/mesh", "", 200).await;
     ask("/v1/status", "GET /v1/status", "", 200).await;
     ask("/v1/mesh/peers", "DELETE /v1/mesh/peers?address=http://127.0.0.1:1", "", 200).await;
+    let send = r#"{"from":"anna","to":"anna","body":1}"#;
+    ask("/v1/chat/messages", "POST /v1/chat/messages", send, 200).await;
+    ask("/v1/chat/messages", "POST /v1/chat/messages", "{}", 400).await;
+    let billy = door.send("GET /v1/chat/stream?user=billy", "", "").await;
+    ask("/v1/chat/users", "GET /v1/chat/users?limit=1", "", 200).await;
+    drop(billy);
     let unknown = "ab".repeat(32);
     ask("/v1/mesh/ping/{node}", &format!("POST /v1/mesh/ping/{node}"), "", 200).await;
     ask("/v1/mesh/ping/{node}", &format!("POST /v1/mesh/ping/{unknown}"), "", 504).await;

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 /// One event as a browser would dispatch it.
 #[derive(Debug)]
-struct Event {
-    name: String,
-    id: Option<String>,
-    data: Value,
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) id: Option<String>,
+    pub(super) data: Value,
 }
 
 /// A client that reads events.
-struct Client {
+pub(super) struct Client {
     stream: BodyDataStream,
     text: String,
 }
 
 impl Client {
-    async fn start(door: &Doorstep, line: &str, headers: &str) -> Client {
+    pub(super) async fn start(door: &Doorstep, line: &str, headers: &str) -> Client {
         let response = door.send(line, headers, Body::empty()).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -29,7 +29,7 @@ impl Client {
     }
 
     /// The next event; `None` when the stream has ended.
-    async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
