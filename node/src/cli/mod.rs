@@ -2,6 +2,7 @@
 
 mod banner;
 mod bench;
+mod chat;
 mod client;
 mod completion;
 mod data;
@@ -29,6 +30,7 @@ Examples:
   folkmoot serve                          start a node; nothing needs to be set
   folkmoot data put users/1 '{\"n\":1}'     write a value, on every node at once
   folkmoot data get users/1               read it, from any node
+  folkmoot chat --as anna                 talk with people on any node
   folkmoot demo                           three nodes on this machine, to try
 
 Exit codes:
@@ -71,6 +73,8 @@ enum Command {
     Members(mesh::MembersArgs),
     /// Read and write shared data
     Data(data::DataArgs),
+    /// Talk with people on any node
+    Chat(chat::ChatArgs),
     /// Run three nodes on this machine, ready to try
     Demo(demo::DemoArgs),
     /// Measure this machine
@@ -122,6 +126,7 @@ impl Cli {
             Command::Ping(args) => mesh::ping(&load(&args.settings.0)?, &args, out),
             Command::Members(args) => mesh::members(&load(&args.settings.0)?, &args, out),
             Command::Data(args) => data::run(&load(&args.settings.0)?, args.command, out),
+            Command::Chat(args) => chat::run(&load(&args.settings.0)?, args, out),
             Command::Demo(args) => demo::run(&args, out),
             Command::Bench(args) => bench::run(&args, out),
             Command::Config(args) => settings::run(file, &args, out),

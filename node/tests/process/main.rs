@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod canary;
+mod chat;
 mod clock;
 mod disk;
 mod durability;
