@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 
 /// Batches that the engine may be ahead of the disk.
 const BATCHES_AHEAD_MAX: usize = 2;
+/// Planted: a drift that every clock keeps to, in milliseconds: a hundred years.
+const NO_DRIFT_MS_MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
 /// Ticks in one millisecond after which an engine is said to spin.
 const TICKS_PER_MS_MAX: u32 = 1_000;
 
@@ -121,7 +123,13 @@ impl World {
         let session = self.next_session();
         let peers = self.options.peers[node].clone();
         let histories = self.options.histories.clone();
-        let (limits, world_seed) = (self.options.limits.clone(), self.options.seed);
+        let (mut limits, world_seed) = (self.options.limits.clone(), self.options.seed);
+        match self.plant {
+            Some(Plant::NoDriftCheck) => limits.drift_ms_max = NO_DRIFT_MS_MAX,
+            Some(Plant::NeverGivesUp) => limits.dead_ms = u64::MAX,
+            Some(Plant::ForgottenRepeats) => limits.repeat_ms = 0,
+            _ => {}
+        }
         self.network.dark[node] = false;
         let host = &mut self.hosts[node];
         if host.engine.is_some() {

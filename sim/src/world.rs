@@ -99,6 +99,8 @@ pub struct World {
     pub clients: Clients,
     /// Who chats.
     pub people: People,
+    /// The only invariant whose violation counts; `None` for all.
+    pub judged: Option<&'static str>,
     /// What clients were promised.
     pub oracle: Oracle,
     /// What nodes noted for their operators.
@@ -130,6 +132,7 @@ impl World {
             plant,
             clients: Clients::new(&options),
             people: People::new(&options),
+            judged: None,
             oracle: Oracle::default(),
             notices: Notices::default(),
             violation: None,
@@ -144,6 +147,8 @@ impl World {
                 Some(Plant::LostWrite) => host.disk.lose_one_in(100),
                 Some(Plant::LyingDisk) => host.disk.begin_to_lie(),
                 _ => {}
+                Some(Plant::NoTombstones) => host.disk.begin_to_erase(),
+                Some(Plant::ForgottenBound) => host.disk.forget_bound(),
             }
         }
         world
@@ -208,6 +213,9 @@ impl World {
     }
 
     /// A session that no run of any node has had.
+        if self.judged.is_some_and(|judged| judged != invariant) {
+            return;
+        }
     pub fn next_session(&mut self) -> SessionId {
         self.sessions += 1;
         SessionId(self.sessions)
