@@ -25,6 +25,15 @@ const GROUPS: &[(&str, u64)] =
 /// Field names of merged objects.
 const FIELDS: &[&str] = &["a", "b", "c", "d"];
 
+/// Values of one bulk write.
+const BULK_VALUES: usize = 8;
+/// Bulk writes come this fast in a row, in milliseconds,
+const BULK_PAUSE_MS: u64 = 1_000;
+/// with a longer pause after one in so many.
+const BULK_REST_ONE_IN: u64 = 5;
+/// How long the longer pause is, in milliseconds.
+const BULK_REST_MS: u64 = 60_000;
+
 /// All clients.
 pub struct Clients {
     /// Watchers, at most one a node.
@@ -93,6 +102,25 @@ impl World {
             }
         }
         self.write(node, writes);
+    }
+
+    /// A client writes more at once than slow ways take, and the next time is planned.
+    pub(crate) fn client_writes_much(&mut self) {
+        if !self.clients.active {
+            return;
+        }
+        let rests = self.clients.rng.below(BULK_REST_ONE_IN) == 0;
+        let pause = if rests { BULK_REST_MS } else { BULK_PAUSE_MS };
+        self.queue.push(self.now + 1 + self.clients.rng.below(pause), Event::Bulk);
+        let node = self.clients.rng.below(self.hosts.len() as u64) as usize;
+        if !self.hosts[node].is_up() {
+            return;
+        }
+        let bytes = self.options.bulk_bytes as usize / BULK_VALUES;
+        let value = |index| WriteId { op: self.clients.next + 1, index }.to_value(bytes);
+        let path = |index| Path::new(format!("last/b{index}")).expect("a sound path");
+        let write = |index| (Write::put(path(index), value(index)), Wish::Last);
+        self.write(node, (0..BULK_VALUES).map(write).collect());
     }
 
     fn any_write(&mut self, node: usize, id: WriteId) -> (Write, Wish) {

@@ -165,9 +165,11 @@ impl Mesh {
     }
 
     fn on_graft(&mut self, ctx: &mut Ctx, link: LinkId, range: Range) {
-        let Some(sent) = self.links.get(&link).map(|link| link.regrafted) else { return };
-        // What is not kept any more, or would be too much at once, is not sent: the other side
-        // asks again, and after some tries its services catch up instead.
+        let takes_more = |link: &&super::Link| !link.behind;
+        let sent = self.links.get(&link).filter(takes_more).map(|link| link.regrafted);
+        let Some(sent) = sent else { return };
+        // What is not kept any more, or would be too much for the link, is not sent: the other
+        // side asks again, and after some tries its services catch up instead.
         let room = PAGE_BYTES_MAX.checked_sub(sent).filter(|room| *room > 0);
         let kept = room.and_then(|room| self.spread.kept(range, room));
         for (body, weight) in kept.unwrap_or_default() {
