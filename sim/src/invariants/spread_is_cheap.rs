@@ -1,5 +1,5 @@
-//! A mesh comes to rest, so that nobody catches up any more; then a write costs close to one copy
-//! per node: at most 1.2 are sent for each node that needs one.
+//! A mesh comes to rest, so that all its links are there and nobody catches up any more; then a
+//! write costs close to one copy per node: at most 1.2 are sent for each node that needs one.
 
 use super::{Invariant, Survey, Verdict};
 use crate::oracle::{Outcome, WriteId, entry};
@@ -68,10 +68,11 @@ impl Invariant for SpreadIsCheap {
 }
 
 impl SpreadIsCheap {
-    /// Waits until nobody has caught up for a while.
+    /// Waits until every peer is linked and nobody has caught up for a while.
     fn rest(&mut self, now: u64, statuses: &[MeshStatus]) {
         let links = || statuses.iter().flat_map(|status| &status.links);
-        let calm = links().all(|link| link.in_sync && !link.behind);
+        let linked = statuses.iter().flat_map(|status| &status.peers).all(|peer| peer.linked);
+        let calm = linked && links().all(|link| link.in_sync && !link.behind);
         let caught_up = caught_up(statuses);
         if !calm || self.resting.1 == 0 || caught_up != self.resting.0 {
             self.resting = (caught_up, now);
