@@ -206,8 +206,24 @@ impl World {
 
     /// Puts a value that names its write and lasts. Returns the request's number.
     pub fn put(&mut self, node: usize, path: &Path) -> u64 {
-        let id = WriteId { op: self.clients.next + 1, index: 0 };
-        self.write(node, vec![(Write::put(path.clone(), id.to_value(0)), Wish::Last)])
+        self.write_one(node, path, Wish::Last)
+    }
+
+    /// Writes as wished a value that names its write. Returns the request's number.
+    pub fn write_one(&mut self, node: usize, path: &Path, wish: Wish) -> u64 {
+        let value = WriteId { op: self.clients.next + 1, index: 0 }.to_value(0);
+        let mut write = Write::put(path.clone(), value.clone());
+        match &wish {
+            Wish::Last => {}
+            Wish::Ends(end) => write.expires_ms = Some(*end),
+            Wish::First => write.change = Change::PutFirst(value),
+            Wish::Fields(names) => {
+                let fields = names.iter().map(|name| (name.clone(), value.clone()));
+                write.change = Change::Merge(fields.collect());
+            }
+            Wish::Delete => write.change = Change::Delete,
+        }
+        self.write(node, vec![(write, wish)])
     }
 
     /// Asks a node something that is no write. The answer is found under the returned number.

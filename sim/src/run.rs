@@ -77,6 +77,16 @@ fn run_world(world: &mut World) -> u64 {
         return 0;
     }
     world.clients.active = false;
+    let converged_ms = come_to_rest(world);
+    if world.violation.is_none() {
+        world.run_until(RUN_MS_MIN.max(world.now));
+    }
+    converged_ms
+}
+
+/// The second part of a run: all faults end, and every invariant must come to hold. Returns the
+/// world time until all nodes held the same, in milliseconds.
+pub fn come_to_rest(world: &mut World) -> u64 {
     world.heal();
     let healed = world.now;
     let mut converged_ms = 0;
@@ -92,7 +102,6 @@ fn run_world(world: &mut World) -> u64 {
             converged_ms = world.now - healed;
         }
     }
-    world.run_until(RUN_MS_MIN.max(world.now));
     converged_ms
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Pull {
     /// What was asked for last.
     at: From,
     heard: Time,
+    /// The pull that was given up last: its page may still be on its way over a slow link.
+    given_up: Option<Pull>,
     /// The number and marks that are reached when everything is pulled.
     target: Option<(u64, Marks)>,
 }
@@ -103,6 +105,7 @@ impl Sync {
             };
             let mut reader = Reader::new(Bytes::copy_from_slice(value));
             if let (Ok(node), Ok(store), Ok(number)) =
+            given_up: None,
                 (node.try_into(), reader.array(), reader.u64())
             {
                 known.insert(NodeId(node), Reached { store: StoreId(store), number });
@@ -169,6 +172,7 @@ impl Data {
                     unequal_since: None,
                     lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
                     full: false,
+                self.sync.given_up.take_if(|pull| pull.node == node);
                     patience: Patience::Calm,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
@@ -331,8 +335,15 @@ impl Data {
     fn on_page(&mut self, ctx: &mut Ctx, from: NodeId, page: Page) {
         let marked = ctx.marked.take();
         let Page { of, number, next, done, entries } = page;
-        let is_answered = |pull: &&mut Pull| pull.node == from && pull.at == of;
-        let Some(pull) = self.sync.pull.as_mut().filter(is_answered) else { return };
+        let is_answered = |pull: &Pull| pull.node == from && pull.at == of;
+        let late = self.sync.given_up.take_if(|pull| is_answered(pull));
+        if late.is_some() && self.sync.pull.is_none() {
+            self.sync.pull = late; // it goes on
+        } else if late.is_some() && !self.sync.pull.as_ref().is_some_and(is_answered) {
+            self.apply_all(ctx, entries, Source::Pulled);
+            return; // another neighbor's turn has begun
+        }
+        let Some(pull) = self.sync.pull.as_mut().filter(|pull| is_answered(pull)) else { return };
         (pull.heard, pull.at) = (ctx.now.time, next.clone());
         let whole = matches!(next, From::Key(_));
         if let Some(marked) = marked
@@ -411,7 +422,9 @@ impl Data {
 
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
-        if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
+        let given_up = self.sync.pull.take_if(|pull| now - pull.heard >= ANSWER_MS_MAX);
+        if given_up.is_some() {
+            self.sync.given_up = given_up;
             self.end_pull(ctx);
         }
         self.tick_patience(ctx);
