@@ -369,7 +369,7 @@ impl Mesh {
     /// All that was spread up to `marks` is here, however it came.
     pub(crate) fn on_caught_up(&mut self, marks: Marks) {
         for (node, boot, upto) in marks {
-            if self.members.boot(node) == Some(boot) && node != self.own {
+            if self.members.boot(node) >= Some(boot) && node != self.own {
                 self.spread.advance((node, boot, upto));
             }
         }
