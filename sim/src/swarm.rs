@@ -168,10 +168,10 @@ fn ways(rng: &mut Rng, nodes: usize) -> Vec<Vec<Way>> {
 
 /// Some worlds carry more at times than their ways take.
 fn load(swarm: &mut Swarm, rng: &mut Rng) {
-    if rng.below(8) != 0 {
+    if rng.below(12) != 0 {
         return;
     }
-    swarm.bulk_bytes = (64 << 10) << rng.below(4);
+    swarm.bulk_bytes = (64 << 10) << rng.below(3);
     let bytes_per_ms = 60 + rng.below(200);
     for way in swarm.ways.iter_mut().flatten() {
         way.bytes_per_ms = bytes_per_ms;
