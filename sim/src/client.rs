@@ -4,7 +4,7 @@
 //! group has one rule; a few are hot, so that writes meet, and many are cold. Everything is mixed
 //! under `mixed/`.
 
-use crate::oracle::{Op, Outcome, Wish, WriteId, entry};
+use crate::oracle::{Op, Outcome, Replaced, Wish, WriteId, entry};
 use crate::swarm::Swarm;
 use crate::watcher::Watcher;
 use crate::world::{Event, World};
@@ -184,9 +184,9 @@ impl World {
         for (index, (write, wish)) in writes.iter().enumerate() {
             if *wish == Wish::Delete {
                 let held = entries_at(host.disk.view(), &write.path);
-                let values =
-                    held.into_iter().filter_map(|(key, entry)| Some((index, key, entry.value?)));
-                replaced.extend(values);
+                replaced.extend(held.into_iter().filter_map(|(key, entry)| {
+                    Some(Replaced { index, key, value: entry.value?, version: entry.version })
+                }));
             }
         }
         let op = Op {

@@ -55,10 +55,23 @@ pub struct Op {
     pub at_ms: u64,
     /// What was to be written, in order.
     pub writes: Vec<(Path, Wish)>,
-    /// For deletes, by index, the values that were there, by key.
-    pub replaced: Vec<(usize, EntryKey, Bytes)>,
+    /// For deletes, the values that were there.
+    pub replaced: Vec<Replaced>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+/// A value that a delete removed.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// The index of the delete within its request.
+    pub index: usize,
+    /// Where the value was.
+    pub key: EntryKey,
+    /// The value.
+    pub value: Bytes,
+    /// By which version it was there.
+    pub version: Version,
 }
 
 /// One write of a request: the request and the index within it.

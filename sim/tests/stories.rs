@@ -47,7 +47,7 @@ fn tell_on(
 }
 
 fn path(text: &str) -> Path {
-    Path::new(text.to_owned()).unwrap()
+    Path::new(text.to_owned()).expect("a sound path")
 }
 
 fn pass(world: &mut World, ms: u64) {
@@ -77,8 +77,8 @@ fn count(world: &World, what: impl Fn(&Stats) -> u64) -> u64 {
 /// What a client of a node is shown at a path.
 fn shown(world: &World, node: usize, path: &Path) -> Option<Value> {
     let host = &world.hosts[node];
-    let found = read::get(host.disk.durable(), path, host.clock.wall_ms(world.now)).unwrap();
-    found.map(|found| found.value)
+    let found = read::get(host.disk.durable(), path, host.clock.wall_ms(world.now));
+    found.expect("memory can be read").map(|found| found.value)
 }
 
 /// The first and the last node are near the middle and far from each other.

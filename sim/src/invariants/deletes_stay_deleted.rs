@@ -1,14 +1,15 @@
 //! What an acknowledged delete removed never comes back, not from a node that was away for
 //! longer than the grace, not from an old disk. A delete with a stamp from the future is no
-//! promise: it is stamped anew, as what it deleted may be elsewhere. Nor is one of a value with
-//! such a stamp, where another node held that value too and stamped it anew after the delete.
+//! promise: it is stamped anew, as what it deleted may be elsewhere. Nor is one of a value that
+//! was stamped anew itself: another node may still hold it by its old stamp, above the delete.
 
 use super::{Invariant, Verdict};
-use crate::oracle::{brief, entry};
+use crate::oracle::{Replaced, brief, entry};
 use crate::world::World;
 use bytes::Bytes;
+use folkmoot_core::data::EntryKey;
 use folkmoot_core::data::read::{self, Value};
-use folkmoot_core::data::{Entry, EntryKey};
+use folkmoot_core::replica::Version;
 
 /// No node holds a value that a delete removed.
 pub struct DeletesStayDeleted;
@@ -24,18 +25,13 @@ impl Invariant for DeletesStayDeleted {
 
     fn check(&mut self, world: &mut World) -> Verdict {
         for (id, op) in &world.oracle.ops {
-            for (index, key, value) in &op.replaced {
+            for Replaced { index, key, value, version } in &op.replaced {
                 let made = op.version(*index).filter(|version| world.is_honest(op, *version));
-                if made.is_none() {
+                if made.is_none() || is_anew(world, key, value, *version) {
                     continue;
                 }
-                if let Some(node) = who_shows(world, key, value)
-                    && !is_anew(world, node, key, value)
-                {
-                    let held = brief(held(world, node, key).as_ref());
-                    return Verdict::Broken(format!(
-                        "node-{node} shows {held} at {key:?}, which write {id} deleted"
-                    ));
+                if let Some(text) = who_shows(world, key, value) {
+                    return Verdict::Broken(format!("{text}, which write {id} deleted"));
                 }
             }
         }
@@ -43,20 +39,17 @@ impl Invariant for DeletesStayDeleted {
     }
 }
 
-/// Whether a node holds a value by another stamp than that of its write, which lay in the future.
-fn is_anew(world: &World, node: usize, key: &EntryKey, value: &Bytes) -> bool {
+/// Whether a value that was found by this version had been written by another.
+fn is_anew(world: &World, key: &EntryKey, value: &Bytes, version: Version) -> bool {
     let Some((id, op)) = world.oracle.find(value) else { return false };
-    let made = op.made(id.index).into_iter().find(|(made, _)| made == key);
-    let now = held(world, node, key).map(|entry| entry.version);
-    made.is_some_and(|(_, version)| !world.is_honest(op, version) && now != Some(version))
-}
-
-fn held(world: &World, node: usize, key: &EntryKey) -> Option<Entry> {
-    entry(world.hosts[node].disk.durable(), key)
+    match op.made(id.index).into_iter().find(|(made, _)| made == key) {
+        Some((_, made)) => made != version,
+        None => version.node != op.writer || world.notices.restamped > 0, // it was never told
+    }
 }
 
 /// A node at which a client is shown `value` at `key`.
-fn who_shows(world: &World, key: &EntryKey, value: &Bytes) -> Option<usize> {
+fn who_shows(world: &World, key: &EntryKey, value: &Bytes) -> Option<String> {
     let path = key.to_path()?;
     for host in &world.hosts {
         let wall_ms = host.clock.wall_ms(world.now);
@@ -70,7 +63,8 @@ fn who_shows(world: &World, key: &EntryKey, value: &Bytes) -> Option<usize> {
             },
         };
         if shown {
-            return Some(host.index);
+            let held = entry(host.disk.durable(), key);
+            return Some(format!("node-{} shows {} at {key:?}", host.index, brief(held.as_ref())));
         }
     }
     None
