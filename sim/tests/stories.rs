@@ -120,6 +120,31 @@ fn a_summary_that_overtakes_an_envelope_pulls_nothing() {
 }
 
 #[test]
+fn nodes_that_restarted_pull_nothing_that_is_spread() {
+    let busy = |options: &mut Swarm| {
+        one_long_way(options);
+        options.limits.compare_ms = 2_000;
+    };
+    tell(3, busy, |world| {
+        for node in 0..3 {
+            world.put(node, &path("last/h0"));
+            pass(world, 1_000);
+        }
+        for node in [1, 2] {
+            world.crash(node, false);
+            world.start(node);
+        }
+        pass(world, 40_000);
+        let before = count(world, |stats| stats.caught_up);
+        for _ in 0..30 {
+            world.put(0, &path("last/h0"));
+            pass(world, 330);
+        }
+        assert_eq!(count(world, |stats| stats.caught_up), before);
+    });
+}
+
+#[test]
 fn a_page_that_takes_longer_than_a_pull_waits_is_sent_once() {
     let late = |options: &mut Swarm| {
         let node = options.nodes - 1;

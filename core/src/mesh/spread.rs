@@ -123,7 +123,10 @@ impl SpreadState {
     pub(crate) fn next_sequence(&mut self, own: NodeId, boot: u64) -> u64 {
         self.own_sequence += 1;
         let origin = self.origins.entry(own).or_default();
-        *origin = Origin { boot, contiguous: self.own_sequence, ..Origin::default() };
+        if boot != origin.boot {
+            origin.renew(boot);
+        }
+        origin.contiguous = self.own_sequence;
         self.own_sequence
     }
 
