@@ -205,10 +205,9 @@ impl Events {
             ChatEvent::Room { room, all, joined, left } => push_event(out, "room", |out| {
                 out.push(b'{');
                 told::push_first_member(out, "room", room.as_str());
-                out.extend_from_slice(format!(",\"all\":{all},\"joined\":").as_bytes());
-                told::push_names(out, &joined);
-                out.extend_from_slice(b",\"left\":");
-                told::push_names(out, &left);
+                out.extend_from_slice(format!(",\"all\":{all}").as_bytes());
+                told::push_names(out, b",\"joined\":", &joined);
+                told::push_names(out, b",\"left\":", &left);
                 out.push(b'}');
             }),
         }

@@ -1,9 +1,10 @@
-//! What is told of chat, written as JSON: pure.
+//! What is told of chat without a WebSocket, written as JSON: pure. Members are as there.
 
-use crate::api::Value;
-use crate::json::push_string;
-use folkmoot_core::chat::words::{Kind, Message, Presence, Target};
-use folkmoot_core::id::Name;
+pub(super) use crate::http::ws::told::{push_member, push_names};
+
+use crate::http::ws::told::{push_tail, push_user};
+use crate::json::{push_number, push_string};
+use folkmoot_core::chat::words::{Kind, Message, Presence};
 
 /// Appends `"key":"text"` behind a brace.
 pub(super) fn push_first_member(out: &mut Vec<u8>, key: &str, text: &str) {
@@ -12,58 +13,29 @@ pub(super) fn push_first_member(out: &mut Vec<u8>, key: &str, text: &str) {
     push_string(out, text);
 }
 
-/// Appends `,"key":"text"`.
-pub(super) fn push_member(out: &mut Vec<u8>, key: &str, text: &str) {
-    out.push(b',');
-    push_first_member(out, key, text);
-}
-
 /// Appends a message, or a signal, as `docs/chat.md` describes it.
 pub(super) fn push_message(out: &mut Vec<u8>, number: u64, message: &Message) {
     out.push(b'{');
     if message.kind == Kind::Message {
-        out.extend_from_slice(format!("\"n\":{number},\"m\":{},", message.number).as_bytes());
+        out.extend_from_slice(b"\"n\":");
+        push_number(out, number);
     }
-    push_first_member(out, "from", message.from.as_str());
-    push_member(out, "client", &format!("{:016x}", message.client.0));
-    match &message.to {
-        Target::User(user) => push_member(out, "to", user.as_str()),
-        Target::Room(room) => push_member(out, "room", room.as_str()),
-        Target::Everyone => out.extend_from_slice(b",\"all\":true"),
+    let start = out.len();
+    push_tail(out, message);
+    if message.kind == Kind::Signal {
+        // The comma: there is no number before it.
+        out.remove(start);
     }
-    out.extend_from_slice(format!(",\"at\":{},\"body\":", message.sent_ms).as_bytes());
-    out.extend_from_slice(Value::from_anything(&message.body).as_bytes());
-    out.push(b'}');
 }
 
 /// Appends an array of users.
 pub(super) fn push_users(out: &mut Vec<u8>, users: &[Presence]) {
-    push_array(out, users, |out, one| {
-        out.push(b'{');
-        push_first_member(out, "user", one.user.as_str());
-        out.extend_from_slice(format!(",\"sessions\":{}", one.sessions).as_bytes());
-        if let Some(status) = &one.status {
-            push_member(out, "status", &String::from_utf8_lossy(status));
-        }
-        if let Some(seen) = one.seen_ms {
-            out.extend_from_slice(format!(",\"seen\":{seen}").as_bytes());
-        }
-        out.push(b'}');
-    });
-}
-
-/// Appends an array of names.
-pub(super) fn push_names(out: &mut Vec<u8>, names: &[Name]) {
-    push_array(out, names, |out, name| push_string(out, name.as_str()));
-}
-
-fn push_array<T>(out: &mut Vec<u8>, items: &[T], push: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b'[');
-    for (at, item) in items.iter().enumerate() {
+    for (at, user) in users.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        push(out, item);
+        push_user(out, user);
     }
     out.push(b']');
 }
@@ -71,7 +43,8 @@ fn push_array<T>(out: &mut Vec<u8>, items: &[T], push: impl Fn(&mut Vec<u8>, &T)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use folkmoot_core::id::ClientId;
+    use folkmoot_core::chat::words::Target;
+    use folkmoot_core::id::{ClientId, Name};
 
     fn name(text: &str) -> Name {
         Name::new(text.to_owned()).unwrap()

@@ -11,7 +11,7 @@ mod said;
 mod socket;
 mod talk;
 mod times;
-mod told;
+pub(super) mod told;
 mod watches;
 
 #[cfg(test)]

@@ -98,8 +98,8 @@ pub(super) fn push_event(out: &mut Vec<u8>, tails: &mut Tails, event: &ChatEvent
     }
 }
 
-/// Everything behind the number.
-fn push_tail(out: &mut Vec<u8>, message: &Message) {
+/// Appends everything behind the number, with its brace.
+pub(in crate::http) fn push_tail(out: &mut Vec<u8>, message: &Message) {
     out.extend_from_slice(b",\"from\":");
     push_string(out, message.from.as_str());
     out.extend_from_slice(b",\"client\":\"");
@@ -188,7 +188,8 @@ fn push_users(out: &mut Vec<u8>, all: bool, changes: &[Presence]) {
     }
 }
 
-fn push_user(out: &mut Vec<u8>, presence: &Presence) {
+/// Appends a user.
+pub(in crate::http) fn push_user(out: &mut Vec<u8>, presence: &Presence) {
     out.extend_from_slice(b"{\"user\":");
     push_string(out, presence.user.as_str());
     out.extend_from_slice(b",\"sessions\":");
@@ -208,7 +209,8 @@ fn push_all(out: &mut Vec<u8>, all: bool) {
     out.extend_from_slice(if all { b",\"all\":true" } else { b",\"all\":false" });
 }
 
-fn push_names(out: &mut Vec<u8>, key: &[u8], names: &[Name]) {
+/// Appends `key`, written with its comma and colon, and an array of names.
+pub(in crate::http) fn push_names(out: &mut Vec<u8>, key: &[u8], names: &[Name]) {
     out.extend_from_slice(key);
     out.push(b'[');
     for (at, name) in names.iter().enumerate() {
@@ -264,7 +266,8 @@ pub(super) fn push_told(out: &mut Vec<u8>, watch: u64, told: &Told) {
     });
 }
 
-fn push_member(out: &mut Vec<u8>, key: &str, text: &str) {
+/// Appends `,"key":"text"`.
+pub(in crate::http) fn push_member(out: &mut Vec<u8>, key: &str, text: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
