@@ -71,20 +71,27 @@ async fn reached(node: &Node) -> Result<usize, Failure> {
 fn say(nodes: &[Node], out: Out) -> Result<(), Failure> {
     let urls: Vec<String> = nodes.iter().map(Node::url).collect();
     let (first, last) = (&urls[0], &urls[NODES - 1]);
+    let four = format!("{first}/ui/four.html?nodes={}", urls.join(","));
     let words = format!(
-        "Three nodes in a chain, on this machine only:
+        "Three nodes in a chain, on this machine only. Open each in a browser window, say who you are in
+each, and chat between them:
 
   1  {first}
   2  {middle}   linked to 1
   3  {last}   linked to 2
 
-Write on the first, read on the last:
+Four clients of different nodes side by side, in one window:
+
+  {four}
+
+Chat from a terminal, with those in the windows or with another terminal:
+
+  {program} chat --as emma --url {middle}
+
+Write data on the first, read it on the last; watch on one, write on another:
 
   curl -X PUT {first}/v1/data/users/1 -H 'content-type: application/json' -d '{{\"name\":\"Alice\"}}'
   curl {last}/v1/data/users/1
-
-Watch on one, write on another:
-
   curl -N '{last}/v1/watch?prefix=users'
   {program} data put users/2 '{{\"name\":\"Bob\"}}' --url {middle}
 
@@ -100,5 +107,5 @@ Ctrl-C ends all three; nothing is kept.",
         .iter()
         .map(|node| json!({ "url": node.url(), "node": node.id().to_string() }))
         .collect();
-    out.say(words, &json!({ "event": "ready", "nodes": nodes }))
+    out.say(words, &json!({ "event": "ready", "nodes": nodes, "four": four }))
 }

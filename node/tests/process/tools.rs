@@ -9,6 +9,8 @@ fn the_demo_is_a_chain_that_can_be_tried() {
     let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}", log.lock().unwrap()));
     let ready: Value = serde_json::from_str(&line).unwrap();
     let urls: Vec<&str> = (0..3).map(|i| ready["nodes"][i]["url"].as_str().unwrap()).collect();
+    let four = ready["four"].as_str().unwrap();
+    assert!(four.starts_with(urls[0]) && four.ends_with(&urls.join(",")), "{four}");
     let (code, _, err) = run(&["data", "put", "users/1", "{\"name\":\"Alice\"}", "--url", urls[0]]);
     assert_eq!(code, 0, "{err}");
     let watch = ["data", "watch", "users", "--count", "1", "--url", urls[2]];
