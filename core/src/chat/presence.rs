@@ -151,6 +151,8 @@ impl Chat {
             }
             self.clear_node(index);
         }
+        // Before it counts: watchers are told what differs from what they know.
+        self.touch_node(index);
         if let Some(node) = self.nodes.get_mut(index) {
             if !same_run {
                 node.place = Place { boot, sequence: 0 };
@@ -160,7 +162,6 @@ impl Chat {
             node.reachable = true;
             node.ask_at = Some(ctx.now.time);
         }
-        self.touch_node(index);
     }
 
     /// A delta of a node's presence, spread or sent because it was asked for.

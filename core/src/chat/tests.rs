@@ -538,3 +538,40 @@ fn a_gap_in_the_deltas_is_asked_for() {
     world.run(30_000);
     assert_eq!(world.online(1), ["Anna", "Billy", "Carl"], "the last one, that nothing follows");
 }
+
+#[test]
+fn who_watches_is_told_that_users_went_and_came_back_with_their_node() {
+    for restarted in [false, true] {
+        let mut world = World::chain(2);
+        let (anna, billy) = (ANNA, Person(1, 12, "Billy"));
+        world.people([anna, billy]);
+        let everybody = UsersWatch::Prefix(Bytes::new());
+        world.done(billy, ChatRequest::WatchUsers(everybody));
+        world.told(billy);
+        world.cut(0, 1);
+        world.run(1_000);
+        assert_eq!(world.online_as_told(billy, anna), Some(false));
+        if restarted {
+            world.restart(0);
+            world.connect(anna, None);
+        }
+        world.link(0, 1);
+        world.run(1_000);
+        assert_eq!(world.online(1), ["Anna", "Billy"]);
+        assert_eq!(world.online_as_told(billy, anna), Some(true), "restarted: {restarted}");
+    }
+}
+
+impl World {
+    /// Whether somebody is online, as `who` was told last.
+    fn online_as_told(&mut self, who: Person, whom: Person) -> Option<bool> {
+        let told = self.told(who).into_iter();
+        let changes = told.filter_map(|event| match event {
+            ChatEvent::Users { changes, .. } => Some(changes),
+            _ => None,
+        });
+        let of =
+            changes.flat_map(|changes| changes.to_vec()).filter(|one| one.user == name(whom.2));
+        of.last().map(|one| one.sessions > 0)
+    }
+}
