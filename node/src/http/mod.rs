@@ -22,6 +22,7 @@ pub(crate) mod mesh;
 mod metrics;
 mod page;
 pub(crate) mod scan;
+mod ui;
 mod upgrade;
 pub(crate) mod uri;
 pub(crate) mod values;
@@ -135,6 +136,7 @@ pub(crate) async fn serve(
 fn routes() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
     vec![
         ("/",                        get(page::index)),
+        ("/ui/{*file}",              get(ui::get)),
         ("/openapi.json",            get(page::openapi)),
         ("/healthz",                 get(page::healthz)),
         ("/readyz",                  get(page::readyz)),

@@ -1,20 +1,29 @@
-//! What is the same for everybody: the front page, the description of the interface, and whether
+//! What is the same for everybody: the front door, the description of the interface, and whether
 //! the node lives and is ready.
 
 use super::Shared;
 use super::data::json_response;
 use super::error::Refusal;
-use super::mesh;
+use super::guard::Ends;
 use super::who::Who;
-use axum::extract::State;
-use axum::http::header;
+use super::{mesh, ui};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 /// The description of all routes, written by hand; a test holds it against the route table.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
-pub(super) async fn index(State(doors): Shared) -> Response {
+/// The shell for browsers, and for others what to try.
+pub(super) async fn index(
+    State(doors): Shared,
+    Extension(ends): Extension<Ends>,
+    headers: HeaderMap,
+) -> Response {
+    if ui::wants_page(&headers) {
+        return ui::index(ends, &headers);
+    }
     let (url, node, network) = (doors.node.url(), doors.node.id(), doors.node.network());
     let text = format!(
         "Folkmoot {version}\n\
@@ -34,7 +43,8 @@ pub(super) async fn index(State(doors): Shared) -> Response {
          All there is:      {url}/openapi.json\n",
         version = env!("CARGO_PKG_VERSION"),
     );
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::VARY, "accept")];
+    (kind, text).into_response()
 }
 
 pub(super) async fn openapi() -> Response {

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 async fn methods_of_the_table(door: &Doorstep) -> BTreeMap<String, Vec<String>> {
     let mut table = BTreeMap::new();
     for (path, _) in routes() {
-        let asked = path.replace("{*path}", "a").replace("{*prefix}", "a").replace("{node}", "a");
+        let asked = path
+            .replace("{*path}", "a")
+            .replace("{*prefix}", "a")
+            .replace("{*file}", "a")
+            .replace("{node}", "a");
         let answer = door.ask(&format!("TRACE {asked}")).await;
         assert_eq!(answer.status, 405, "{path}");
         let mut methods: Vec<_> =
@@ -137,4 +141,29 @@ async fn a_closed_node_says_that_it_closes() {
     assert_eq!(answer.header("retry-after"), "2");
     assert_eq!(door.ask("GET /readyz").await.status, 503);
     assert_eq!(door.ask("GET /healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn browsers_get_pages_and_others_get_text() {
+    let door = doorstep().await;
+    let accept = "accept: text/html,application/xhtml+xml,*/*;q=0.8";
+    let page = door.ask_with("GET /", accept, "").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("vary"), "accept");
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; "));
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert_eq!(page.header("cache-control"), "no-cache");
+    for asked in ["accept: */*", "accept: text/plain", "accept: application/json"] {
+        let text = door.ask_with("GET /", asked, "").await;
+        assert_eq!(text.header("content-type"), "text/plain; charset=utf-8", "{asked}");
+    }
+    let script = door.ask("GET /ui/main.js").await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    let known = format!("if-none-match: {}", script.header("etag"));
+    let again = door.ask_with("GET /ui/main.js", &known, "").await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    for name in ["nothing.js", "../Cargo.toml", "%6dain.js", ""] {
+        assert_eq!(door.ask(&format!("GET /ui/{name}")).await.status, 404, "{name}");
+    }
+    door.close().await;
 }

@@ -1,0 +1,71 @@
+// The history of chats, kept by the browser (IndexedDB): nodes keep none.
+//
+// Promise: what `add` has resolved for is there after a reload; a message is there once, by its
+// client and number. Where a browser keeps nothing (some private windows), all of this does
+// nothing and chats last as long as their window.
+// Limits: MESSAGES_MAX a user, the oldest go first.
+
+const MESSAGES_MAX = 2_000;
+let opened = null;
+
+function open() {
+  opened ??= new Promise(resolve => {
+    let asked;
+    try { asked = indexedDB.open('folkmoot', 1); } catch { resolve(null); return; }
+    asked.onupgradeneeded = () => {
+      const messages = asked.result.createObjectStore('messages', { keyPath: ['user', 'client', 'm'] });
+      messages.createIndex('got', ['user', 'got']);
+    };
+    asked.onsuccess = () => resolve(asked.result);
+    asked.onerror = asked.onblocked = () => resolve(null);
+  });
+  return opened;
+}
+
+// Runs `work(messages)` in one transaction; resolves when it is kept, or could not be.
+async function within(mode, work) {
+  const database = await open();
+  if (!database) return;
+  await new Promise(resolve => {
+    const transaction = database.transaction('messages', mode);
+    transaction.oncomplete = transaction.onerror = transaction.onabort = () => resolve();
+    work(transaction.objectStore('messages'));
+  });
+}
+
+const ofUser = user => IDBKeyRange.bound([user], [user, []]);
+
+// The messages of a user, the oldest first.
+export async function load(user) {
+  let found = [];
+  await within('readwrite', messages => {
+    const asked = messages.index('got').getAll(ofUser(user));
+    asked.onsuccess = () => {
+      found = asked.result;
+      for (const old of found.splice(0, found.length - MESSAGES_MAX)) messages.delete(keyOf(old));
+    };
+  });
+  return found;
+}
+
+const keyOf = message => [message.user, message.client, message.m];
+
+// Keeps a message that came, unless another window has kept it already, and knows more of it.
+export function add(message) {
+  return within('readwrite', messages => {
+    messages.add(message).onerror = event => { event.preventDefault(); event.stopPropagation(); };
+  });
+}
+
+// Keeps a message as it is now.
+export function put(message) {
+  return within('readwrite', messages => messages.put(message));
+}
+
+export function remove(message) {
+  return within('readwrite', messages => messages.delete(keyOf(message)));
+}
+
+export function forget(user) {
+  return within('readwrite', messages => messages.delete(ofUser(user)));
+}
