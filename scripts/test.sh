@@ -70,6 +70,28 @@ conformance() {
   node_pid=
 }
 
+# The pages in a real browser: two windows on two nodes, one of which is killed meanwhile.
+pages() {
+  step "conformance/ui.mjs"
+  local bad status=0
+  command -v npm >/dev/null || install nodejs npm
+  [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || install chromium
+  (cd conformance && npm ci --no-audit --no-fund) || { echo "FAILED: npm ci"; failed=$((failed + 1)); return; }
+  FOLKMOOT=$(realpath "${CARGO_TARGET_DIR:-target}/debug/folkmoot")
+  export FOLKMOOT
+  mkdir "$logs/pages"
+  local nodes=(conformance/nodes.sh "$logs/pages") one two secret=(--secret "a secret of two nodes on one machine")
+  one=$("${nodes[@]}" start one --listen 127.0.0.1:0 "${secret[@]}") &&
+    two=$("${nodes[@]}" start two --listen 127.0.0.1:0 "${secret[@]}" --peer "$one") &&
+    node conformance/ui.mjs "$one" "$two" --restart="conformance/nodes.sh $logs/pages restart one KILL" >"$logs/ui" || status=1
+  cat "$logs/ui"
+  for name in one two; do [ -e "$logs/pages/$name.pid" ] && "${nodes[@]}" end "$name"; done
+  bad=$(grep -c '^FAIL' "$logs/ui")
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  passed=$((passed + $(grep -c '^PASS' "$logs/ui")))
+  failed=$((failed + bad))
+}
+
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
 command -v cc >/dev/null || install gcc libc6-dev || exit 1 # it links what Rust compiles
@@ -83,6 +105,7 @@ check cargo run --locked -p folkmoot --example hello
 check cargo run --locked -p folkmoot --example chain
 tests cargo test -p folkmoot-sim --profile sim --locked --no-fail-fast
 conformance
+pages
 if cargo deny --version >/dev/null 2>&1; then check cargo deny --offline check licenses bans sources; fi
 
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
