@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod memory;
 
 fn main() -> std::process::ExitCode {
     cli::main()

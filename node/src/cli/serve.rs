@@ -83,6 +83,7 @@ async fn run(config: Config, added: &[String], out: Out) -> Result<(), Failure> 
                 .hint("`folkmoot serve` runs the node; `folkmoot peers` lists whom it dials"));
         }
     }
+    crate::memory::give_back();
     let url = node.url();
     if out.json {
         out.line(json!({ "event": "ready", "url": url, "node": node.id().to_string() }))?;
