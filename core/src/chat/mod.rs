@@ -49,7 +49,7 @@ use session::{Session, Sid};
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use watch::Watchers;
-use wire::{Item, Place, Posts, Runs, Said};
+use wire::{Item, Place, Posts, Run, Runs, Said};
 use words::{ChatEvent, ChatRequest};
 
 /// The shortest time between two tellings of who came and went, in milliseconds: what happens
@@ -97,7 +97,7 @@ pub(crate) struct Chat {
     // Messages.
     repeats: Repeats,
     arrivals: Slab<Arrival>,
-    own_answers: Vec<(Sid, u64, u32)>,
+    own_answers: Vec<Run>,
     holding: BTreeMap<Name, BTreeSet<Sid>>,
     hold_at: BTreeSet<(Time, Name)>,
     retry: BTreeSet<Name>,

@@ -8,7 +8,7 @@ use super::Chat;
 use super::directory::NodeIndex;
 use super::repeats::Noted;
 use super::session::Sid;
-use super::wire::{Said, Sender, TOO_LATE};
+use super::wire::{Run, Said, Sender, TOO_LATE};
 use super::words::{Kind, Message, Target};
 use crate::ctx::{Ctx, Dest};
 use crate::id::Name;
@@ -189,7 +189,11 @@ impl Chat {
     /// Says to the sender's node how many sessions have taken a message in.
     fn answer(&mut self, origin: NodeIndex, sender: Sender, number: u64, sessions: u32) {
         if origin == 0 {
-            self.own_answers.push((sender, number, sessions));
+            let run = Run { sender, from: number, count: 1, sessions };
+            match self.own_answers.last_mut() {
+                Some(last) if last.is_followed_by(&run) => last.count += 1,
+                _ => self.own_answers.push(run),
+            }
         } else if let Some(node) = self.nodes.get_mut(origin) {
             if node.runs.is_empty() {
                 self.answering.insert(origin);

@@ -107,13 +107,13 @@ impl Repeats {
             self.since = now;
         }
         let Message { from, client, to, .. } = message;
-        let key = Conversation { from: from.clone(), client: *client, to: to.clone() };
-        if let Some(mark) = self.old.remove(&key) {
-            self.young.insert(key, mark);
-            let key = Conversation { from: from.clone(), client: *client, to: to.clone() };
-            return self.young.entry(key);
+        let key = || Conversation { from: from.clone(), client: *client, to: to.clone() };
+        if self.old.len() > 0
+            && let Some(mark) = self.old.remove(&key())
+        {
+            self.young.insert(key(), mark);
         }
-        self.young.entry(key)
+        self.young.entry(key())
     }
 }
 

@@ -406,8 +406,7 @@ impl Chat {
 
     /// Ends the step for senders: what is settled is told in order.
     pub(super) fn settle(&mut self, ctx: &Ctx) {
-        for (sid, number, sessions) in std::mem::take(&mut self.own_answers) {
-            let run = Run { sender: sid, from: number, count: 1, sessions };
+        for run in std::mem::take(&mut self.own_answers) {
             self.on_settled(ctx, 0, run);
         }
         for sid in std::mem::take(&mut self.settling) {

@@ -283,6 +283,14 @@ pub(super) struct Run {
     pub(super) sessions: u32,
 }
 
+impl Run {
+    /// Whether one more message has the same end and the next number.
+    pub(super) fn is_followed_by(&self, next: &Run) -> bool {
+        let goes_on = self.from.checked_add(self.count) == Some(next.from);
+        goes_on && (self.sender, self.sessions) == (next.sender, next.sessions)
+    }
+}
+
 /// Runs on their way to one node.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
@@ -292,16 +300,14 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn push(&mut self, sender: Sender, number: u64, sessions: u32) {
-        if let Some(last) = &mut self.last
-            && last.sender == sender
-            && last.sessions == sessions
-            && last.from.checked_add(last.count) == Some(number)
-        {
-            last.count += 1;
-            return;
+        let run = Run { sender, from: number, count: 1, sessions };
+        match &mut self.last {
+            Some(last) if last.is_followed_by(&run) => last.count += 1,
+            _ => {
+                self.flush();
+                self.last = Some(run);
+            }
         }
-        self.flush();
-        self.last = Some(Run { sender, from: number, count: 1, sessions });
     }
 
     pub(super) fn is_empty(&self) -> bool {
