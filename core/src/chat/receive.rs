@@ -97,6 +97,12 @@ impl Chat {
 
     fn give_user(&mut self, user: &Name, message: &Arc<Message>, except: Option<Sid>, key: u64) {
         let Some(local) = self.by_user.get_mut(user) else { return };
+        if let [one] = local[..] {
+            if Some(one) != except {
+                self.give(one, message, key);
+            }
+            return;
+        }
         let sessions = std::mem::take(local);
         for sid in sessions.iter().filter(|sid| Some(**sid) != except) {
             self.give(*sid, message, key);
