@@ -1,9 +1,10 @@
-//! `bench data`: what this machine does, in figures that others can check.
+//! `bench data` and `bench chat`: what this machine does, in figures that others can check.
 //!
 //! Every part runs in rounds, each with nodes and directories of its own. A round fails if what
 //! was received differs from what was sent, and with it the command. The nodes' threads and those of the load generator
 //! are apart, so that the generator's share of the processor can be told.
 
+mod chat;
 mod goals;
 mod load;
 mod meet;
@@ -43,11 +44,18 @@ enum BenchCommand {
   folkmoot bench data --list
 
 Use a release build, an idle machine, and a directory on the disk that you want to know about.")]
-    Data(DataArgs),
+    Data(PartsArgs),
+    /// Measure chat, and nats-server beside it where that is installed
+    #[command(after_help = "Examples:
+  folkmoot bench chat
+  folkmoot bench chat --only batched,nats-batched --rounds 5
+
+Use a release build and an idle machine. The nodes run in processes of their own.")]
+    Chat(PartsArgs),
 }
 
 #[derive(Debug, Args)]
-struct DataArgs {
+struct PartsArgs {
     /// Only these parts; --list names them
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<String>,
@@ -98,8 +106,11 @@ impl Drop for Bench {
 
 /// Runs `bench`.
 pub(crate) fn run(args: &BenchArgs, out: Out) -> Result<(), Failure> {
-    let BenchCommand::Data(args) = &args.command;
-    let parts = chosen(&args.only)?;
+    let (args, all) = match &args.command {
+        BenchCommand::Data(args) => (args, PARTS),
+        BenchCommand::Chat(args) => (args, chat::PARTS),
+    };
+    let parts = chosen(&args.only, all)?;
     if args.list {
         return parts.iter().try_for_each(|part| part.describe(out));
     }
@@ -109,6 +120,10 @@ pub(crate) fn run(args: &BenchArgs, out: Out) -> Result<(), Failure> {
     report::head(args.rounds, args.scale, args.dir.as_deref(), out)?;
     let mut measured = Vec::new();
     for part in parts {
+        if let Err(why) = chat::can_run(part) {
+            eprintln!("{:<12} left out: {why}\n", part.name);
+            continue;
+        }
         let mut rounds = Vec::new();
         for _ in 0..args.rounds {
             let bench = Bench::new(args)?;
@@ -120,20 +135,20 @@ pub(crate) fn run(args: &BenchArgs, out: Out) -> Result<(), Failure> {
     goals::summary(&measured, out)
 }
 
-fn chosen(only: &[String]) -> Result<Vec<&'static Part>, Failure> {
-    let names = || PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", ");
+fn chosen(only: &[String], all: &'static [Part]) -> Result<Vec<&'static Part>, Failure> {
+    let names = || all.iter().map(|part| part.name).collect::<Vec<_>>().join(", ");
     for name in only {
-        if !PARTS.iter().any(|part| part.name == name) {
+        if !all.iter().any(|part| part.name == name) {
             return Err(Failure::new(Exit::Usage, format!("there is no part `{name}`"))
                 .hint(format!("the parts are {}", names())));
         }
     }
     let wanted = |part: &&Part| only.is_empty() || only.iter().any(|name| name == part.name);
-    Ok(PARTS.iter().filter(wanted).collect())
+    Ok(all.iter().filter(wanted).collect())
 }
 
 impl Bench {
-    fn new(args: &DataArgs) -> Result<Bench, Failure> {
+    fn new(args: &PartsArgs) -> Result<Bench, Failure> {
         let threads = |name: &str, count| {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(count).thread_name(name).enable_all();
@@ -165,7 +180,7 @@ impl Bench {
         let builder = Node::builder()
             .listen("127.0.0.1:0")
             .data_dir(self.data_dir(name))
-            .secret("a secret for measuring")
+            .secret(reopen::SECRET)
             .peers(peer.map(Node::url));
         let started = self.nodes.block_on(async move {
             tokio::spawn(builder.start()).await.expect("starting a node does not panic")

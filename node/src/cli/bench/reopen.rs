@@ -17,7 +17,9 @@ use ureq::http::Method;
 /// How long the node is left alone to see what it costs.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// Clock ticks a second in /proc, on every Linux of today.
-const TICKS: f64 = 100.0;
+pub(super) const TICKS: f64 = 100.0;
+/// The secret of the nodes that are measured.
+pub(super) const SECRET: &str = "a secret for measuring";
 
 const RESIDENT: &str = "resident MB";
 const OF_A_CORE: &str = "% of a core";
@@ -47,9 +49,9 @@ pub(super) const IDLE: Part = Part {
 };
 
 /// A child that does not outlive the round.
-struct Served {
+pub(super) struct Served {
     child: Child,
-    url: String,
+    pub(super) url: String,
     ready_after: Duration,
 }
 
@@ -89,6 +91,11 @@ fn idle(bench: &Bench) -> Result<Round, Failure> {
 }
 
 fn serve(dir: &Path) -> Result<Served, Failure> {
+    serve_with(dir, None)
+}
+
+/// A node in a process of its own, linked to `peer` if there is one.
+pub(super) fn serve_with(dir: &Path, peer: Option<&str>) -> Result<Served, Failure> {
     let cannot =
         |error: std::io::Error| Failure::new(Exit::Failed, "cannot start a node").why(error);
     let program = std::env::current_exe().map_err(cannot)?;
@@ -100,7 +107,9 @@ fn serve(dir: &Path) -> Result<Served, Failure> {
         command.env_remove(key.env);
     }
     command.env(CONFIG_ENV, "/dev/null");
-    command.arg(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg(dir).args(["--secret", SECRET]);
+    command.args(peer.into_iter().flat_map(|peer| ["--peer", peer]));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(cannot)?;
     let stdout = child.stdout.take().expect("the output is piped");
     let mut served = Served { child, url: String::new(), ready_after: Duration::ZERO };
@@ -113,6 +122,21 @@ fn serve(dir: &Path) -> Result<Served, Failure> {
 }
 
 impl Served {
+    /// `host:port`.
+    pub(super) fn host(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap_or(&self.url)
+    }
+
+    /// Processor time that it has taken, in seconds.
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        ticks(self.child.id()).unwrap_or(0) as f64 / TICKS
+    }
+
+    /// Memory that it holds now, in MB.
+    pub(super) fn resident_mb(&self) -> f64 {
+        resident_mb(self.child.id()).unwrap_or(0.0)
+    }
+
     /// What it takes while nobody asks: resident MB, and percent of a core.
     fn left_alone(&self) -> (f64, f64) {
         let process = self.child.id();
@@ -131,7 +155,8 @@ fn resident_mb(process: u32) -> Option<f64> {
     Some(kib * 1024.0 / 1e6)
 }
 
-fn ticks(process: u32) -> Option<u64> {
+/// Processor time of a process, in clock ticks.
+pub(super) fn ticks(process: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
