@@ -19,11 +19,29 @@ use std::sync::Arc;
 /// A message at this node whose sessions have not all taken it in.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    origin: NodeIndex,
-    sender: Sender,
+    asker: (NodeIndex, Sender),
+    /// Sessions that sent the same message meanwhile: their client moved, and only it knows
+    /// which of them is its last.
+    more: Vec<(NodeIndex, Sender)>,
     number: u64,
     waiting: u32,
     taken_in: u32,
+}
+
+/// Sessions that are told what became of one message, beside the first.
+const ASKERS_MAX: usize = 8;
+
+impl Arrival {
+    /// One more wants to be told; the one that asked longest ago makes room.
+    fn ask(&mut self, asker: (NodeIndex, Sender)) {
+        if asker == self.asker || self.more.contains(&asker) {
+            return;
+        }
+        if self.more.len() >= ASKERS_MAX {
+            self.more.remove(0);
+        }
+        self.more.push(asker);
+    }
 }
 
 impl Chat {
@@ -47,7 +65,8 @@ impl Chat {
             Noted::Late => return self.answer(origin, sender, message.number, TOO_LATE),
         }
         let Message { number, .. } = **message;
-        let arrival = Arrival { origin, sender, number, waiting: 0, taken_in: 0 };
+        let asker = (origin, sender);
+        let arrival = Arrival { asker, more: Vec::new(), number, waiting: 0, taken_in: 0 };
         let key = self.arrivals.insert(arrival);
         self.fan_out(message, except, key);
         if noted == Noted::New {
@@ -154,8 +173,8 @@ impl Chat {
         });
         let sessions = u32::try_from(local.len()).unwrap_or(u32::MAX).max(1);
         match unread.and_then(|key| self.arrivals.get_mut(key)) {
-            // It is not taken in yet: whoever asked last will be told.
-            Some(arrival) => (arrival.origin, arrival.sender) = (origin, sender),
+            // It is not taken in yet: all who asked will be told.
+            Some(arrival) => arrival.ask((origin, sender)),
             None => self.answer(origin, sender, message.number, sessions),
         }
     }
@@ -187,7 +206,9 @@ impl Chat {
     }
 
     fn end_arrival(&mut self, key: u64) {
-        if let Some(Arrival { origin, sender, number, taken_in, .. }) = self.arrivals.remove(key) {
+        let Some(arrival) = self.arrivals.remove(key) else { return };
+        let Arrival { asker, more, number, taken_in, .. } = arrival;
+        for (origin, sender) in [asker].into_iter().chain(more) {
             self.answer(origin, sender, number, taken_in);
         }
     }
