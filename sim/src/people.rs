@@ -55,10 +55,18 @@ pub struct Person {
     /// What is not settled.
     pub sent: BTreeMap<u64, Post>,
     settled_upto: u64,
+    /// Whether it goes for good at the end, once all that it sent is settled.
+    leaves: bool,
     /// When it comes back.
     away_until: u64,
     /// Whether it acknowledges only now and then.
     lazy: bool,
+}
+
+impl Person {
+    fn is_gone(&self, active: bool) -> bool {
+        self.leaves && !active && self.sent.is_empty()
+    }
 }
 
 /// All people.
@@ -98,6 +106,7 @@ impl People {
             sent: BTreeMap::new(),
             settled_upto: 0,
             away_until: 0,
+            leaves: n % 5 == 1,
             lazy: n % 7 == 6,
         };
         People {
@@ -117,9 +126,12 @@ impl People {
         self.all.iter().filter(open).map(|one| one.user.clone()).collect()
     }
 
-    /// Whether everybody is connected.
-    pub fn all_here(&self) -> bool {
-        self.all.iter().all(|one| one.session.is_some_and(|(_, stands)| stands))
+    /// Whether all who stay are connected, and all who leave are gone.
+    pub fn all_settled(&self) -> bool {
+        self.all.iter().all(|one| match one.session {
+            Some((_, stands)) => stands && !one.leaves,
+            None => one.leaves,
+        })
     }
 }
 
@@ -138,10 +150,16 @@ impl World {
         }
         match person.session {
             None if self.now < person.away_until => {}
+            None if person.is_gone(self.clients.active) => {}
             None => self.come_back(who),
             Some((_, false)) => {}
             Some((session, true)) if self.clients.active => self.act_in(who, session),
-            Some((session, true)) => self.acknowledge(who, session),
+            Some((session, true)) => {
+                self.acknowledge(who, session);
+                if self.people.all[who].is_gone(false) {
+                    self.break_off(who, session);
+                }
+            }
         }
     }
 

@@ -25,8 +25,8 @@ impl Invariant for PresenceIsTrue {
     }
 
     fn check(&mut self, world: &mut World) -> Verdict {
-        if !world.people.all_here() {
-            return Verdict::NotYet("not everybody has come back".to_owned());
+        if !world.people.all_settled() {
+            return Verdict::NotYet("not everybody has come back, or gone".to_owned());
         }
         let online = world.people.online();
         let answers = std::mem::take(&mut self.asked);
