@@ -101,7 +101,12 @@ fn files(path: &Path) -> Vec<std::path::PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_over_their_limits_are_refused_by_one_and_taken_at_the_limit() {
     let advertise = |count, bytes| {
-        let address = |n| format!("http://{n}.{}", "x".repeat(bytes))[..bytes].to_owned();
+        let address = |n| {
+            let length = bytes - "http://0.:3655".len();
+            let letter = |at| if at % 50 == 49 && at + 1 < length { '.' } else { 'x' };
+            let name: String = (0..length).map(letter).collect();
+            format!("http://{n}.{name}:3655")
+        };
         let builder = Node::builder().listen("127.0.0.1:0");
         (0..count).map(address).fold(builder, folkmoot::Builder::advertise)
     };

@@ -22,6 +22,8 @@ pub(crate) struct Address {
 pub(crate) enum AddressError {
     #[error("it is not an address: write http://host:port")]
     Malformed,
+    #[error("it is too long: at most 256 bytes")]
+    Long,
     #[error("it has no port: write http://host:port, 3655 unless the node was told otherwise")]
     Port,
     #[error(
@@ -35,9 +37,12 @@ impl Address {
     /// Reads an address as people write it; a path before `/link` is kept, for reverse proxies.
     pub(crate) fn parse(text: &str) -> Result<Address, AddressError> {
         let text = text.trim();
+        if text.len() > ADDRESS_BYTES_MAX {
+            return Err(AddressError::Long);
+        }
         let (scheme, rest) = text.split_once("://").ok_or(AddressError::Malformed)?;
         match scheme.to_ascii_lowercase().as_str() {
-            "http" | "ws" if text.len() <= ADDRESS_BYTES_MAX => {}
+            "http" | "ws" => {}
             "https" | "wss" => return Err(AddressError::Tls),
             _ => return Err(AddressError::Malformed),
         }
