@@ -62,6 +62,7 @@ impl Chat {
         let told: Vec<_> = std::mem::take(&mut session.told).into_iter().collect();
         session.settled.splice(0..0, told);
         self.on_received(ctx, sid, received);
+        self.tell_rooms(ctx);
         if let Some(session) = self.sessions.get_mut(sid) {
             session.fresh = session.unread.len();
             for room in session.rooms.clone() {

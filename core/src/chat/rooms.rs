@@ -25,6 +25,8 @@ pub(super) struct Room {
 impl Chat {
     /// A session enters a room, and is told who is there.
     pub(super) fn join(&mut self, ctx: &mut Ctx, sid: Sid, name: Name) -> Result<(), ErrorCode> {
+        // What has changed is told from what was told before, which this session did not hear.
+        self.tell_rooms(ctx);
         let session = self.sessions.get_mut(sid).ok_or(ErrorCode::NotConnected)?;
         if session.rooms.contains(&name) {
             return Ok(());

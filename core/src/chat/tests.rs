@@ -405,6 +405,55 @@ fn a_watch_costs_what_changes() {
 }
 
 #[test]
+fn whoever_begins_to_watch_between_a_leaving_and_a_return_hears_of_the_return() {
+    let mut world = World::chain(1);
+    let [anna, billy] = world.people([Person(0, 1, "Anna"), Person(0, 2, "Billy")]);
+    // Somebody was told of something just now: what follows waits for a moment.
+    world.connect(Person(0, 3, "Carl"), None);
+    world.done(billy, ChatRequest::Disconnect);
+    world.done(anna, ChatRequest::WatchUsers(UsersWatch::Prefix(Bytes::new())));
+    world.connect(billy, None);
+    world.run(500);
+    let mut online = std::collections::BTreeSet::new();
+    for event in world.told(anna) {
+        let ChatEvent::Users { all, changes } = event else { continue };
+        if all {
+            online.clear();
+        }
+        for change in changes.iter() {
+            match change.sessions {
+                0 => online.remove(change.user.as_str()),
+                _ => online.insert(change.user.to_string()),
+            };
+        }
+    }
+    assert_eq!(Vec::from_iter(online), ["Anna", "Billy", "Carl"]);
+}
+
+#[test]
+fn whoever_enters_a_room_between_a_leaving_and_a_return_hears_of_the_return() {
+    let mut world = World::chain(1);
+    let [anna, billy] = world.people([Person(0, 1, "Anna"), Person(0, 2, "Billy")]);
+    world.done(billy, ChatRequest::Join(name("room")));
+    world.run(500);
+    world.connect(Person(0, 3, "Carl"), None);
+    world.done(billy, ChatRequest::Leave(name("room")));
+    world.done(anna, ChatRequest::Join(name("room")));
+    world.done(billy, ChatRequest::Join(name("room")));
+    world.run(500);
+    let mut members = std::collections::BTreeSet::new();
+    for event in world.told(anna) {
+        let ChatEvent::Room { all, joined, left, .. } = event else { continue };
+        if all {
+            members.clear();
+        }
+        members.extend(joined.iter().map(Name::to_string));
+        members.retain(|member| !left.iter().any(|name| name.as_str() == member));
+    }
+    assert_eq!(Vec::from_iter(members), ["Anna", "Billy"]);
+}
+
+#[test]
 fn pages_of_users_follow_each_other() {
     let mut world = World::chain(2);
     let names: Vec<String> = (0..25).map(|n| format!("user-{n:02}")).collect();

@@ -90,6 +90,8 @@ impl Chat {
         session: SessionId,
         watch: UsersWatch,
     ) -> Result<(), ErrorCode> {
+        // What has changed is told from what was told before, which this session did not hear.
+        self.tell_users(ctx);
         let there = match &watch {
             UsersWatch::None => {
                 self.watchers.set(session, watch);

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 pub(super) const ANSWER_MS_MAX: u64 = 10_000;
 /// Comparisons that must find a difference in a row before the sets are compared.
 const UNEQUAL_COMPARES: u64 = 6;
-/// How long what was spread may be under way before it is pulled, in milliseconds.
+/// How long what was spread may be under way before it counts as missing, in milliseconds.
 const UNDER_WAY_MS: u64 = 1_000;
 /// Longest pause between two comparisons of sets that never agree, because both keep changing,
 /// in milliseconds.
@@ -53,12 +53,21 @@ pub(super) struct Neighbor {
     /// How long a difference must last before the sets are compared; doubles each time.
     lasting_ms: u64,
     compare_at: Time,
-    /// Something is missing that is probably under way on another link: when the neighbor is asked
-    /// again.
-    ask_at: Option<Time>,
+    patience: Patience,
     /// Its link is full.
     full: bool,
     pub(super) compare: super::compare::State,
+}
+
+/// What a neighbor has is usually under way here on another link: it is given time to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Nothing is missing.
+    Calm,
+    /// Something was missing; the neighbor is asked again at this time.
+    Until(Time),
+    /// It was asked again: what is missing now is pulled.
+    Asked,
 }
 
 /// A pull that waits for a page.
@@ -79,8 +88,6 @@ pub(super) struct Sync {
     known: BTreeMap<NodeId, Reached>,
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
     pull: Option<Pull>,
-    /// The pull that was given up last: its page may still be on its way over a slow link.
-    given_up: Option<Pull>,
     /// What neighbors asked for in this step; each is answered with one page, at its end.
     pub(super) asked: BTreeMap<NodeId, From>,
     pub(super) jobs: Vec<super::compare::Job>,
@@ -106,7 +113,6 @@ impl Sync {
             known,
             neighbors: BTreeMap::new(),
             pull: None,
-            given_up: None,
             asked: BTreeMap::new(),
             jobs: Vec::new(),
         }
@@ -134,9 +140,11 @@ impl Sync {
     }
 
     pub(super) fn next_tick(&self) -> Option<Time> {
-        let asks = |neighbor: &Neighbor| neighbor.ask_at.unwrap_or(neighbor.compare_at);
-        let compares =
-            self.neighbors.values().map(|neighbor| neighbor.compare_at.min(asks(neighbor)));
+        let patience = |neighbor: &Neighbor| match neighbor.patience {
+            Patience::Until(at) => at.min(neighbor.compare_at),
+            Patience::Calm | Patience::Asked => neighbor.compare_at,
+        };
+        let compares = self.neighbors.values().map(patience);
         let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
         let job = self.jobs.iter().any(|job| self.takes_more(job.to)).then_some(Time(0));
         compares.chain(pull).chain(job).min()
@@ -161,7 +169,7 @@ impl Data {
                     unequal_since: None,
                     lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
                     full: false,
-                    ask_at: None,
+                    patience: Patience::Calm,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
                 };
@@ -173,7 +181,6 @@ impl Data {
                 self.sync.neighbors.remove(&node);
                 self.sync.asked.remove(&node);
                 self.sync.jobs.retain(|job| job.to != node);
-                self.sync.given_up.take_if(|pull| pull.node == node);
                 if self.sync.pull.as_ref().is_some_and(|pull| pull.node == node) {
                     self.end_pull(ctx);
                 }
@@ -225,7 +232,6 @@ impl Data {
         }
         let marked = ctx.marked.take();
         let covered = marked.as_ref().is_some_and(|marked| marked.covered);
-        let lacking_ms = marked.as_ref().map_or(0, |marked| marked.lacking_ms);
         let equal = summary.sum == self.index.total().to_bytes();
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         neighbor.told = Some(summary.store);
@@ -249,16 +255,18 @@ impl Data {
             neighbor.reached = Some(Reached { store: summary.store, number: summary.number });
         }
         if neighbor.in_sync {
-            neighbor.ask_at = None;
+            neighbor.patience = Patience::Calm;
             return self.check_lasting_difference(ctx, from);
         }
         let was_spread = reached.is_some_and(|at| at >= summary.pulled);
-        if was_in_sync && was_spread && lacking_ms < UNDER_WAY_MS {
+        if was_in_sync && was_spread && neighbor.patience != Patience::Asked {
             neighbor.in_sync = true;
-            neighbor.ask_at.get_or_insert(ctx.now.time + UNDER_WAY_MS);
+            if neighbor.patience == Patience::Calm {
+                neighbor.patience = Patience::Until(ctx.now.time + UNDER_WAY_MS);
+            }
             return;
         }
-        neighbor.ask_at = None;
+        neighbor.patience = Patience::Calm;
         if self.sync.pull.is_some() {
             return; // it is asked again when the pull ends
         }
@@ -323,15 +331,8 @@ impl Data {
     fn on_page(&mut self, ctx: &mut Ctx, from: NodeId, page: Page) {
         let marked = ctx.marked.take();
         let Page { of, number, next, done, entries } = page;
-        let is_answered = |pull: &Pull| pull.node == from && pull.at == of;
-        let late = self.sync.given_up.take_if(|pull| is_answered(pull));
-        if late.is_some() && self.sync.pull.is_none() {
-            self.sync.pull = late; // it goes on
-        } else if late.is_some() && !self.sync.pull.as_ref().is_some_and(is_answered) {
-            self.apply_all(ctx, entries, Source::Pulled);
-            return; // another neighbor's turn has begun
-        }
-        let Some(pull) = self.sync.pull.as_mut().filter(|pull| is_answered(pull)) else { return };
+        let is_answered = |pull: &&mut Pull| pull.node == from && pull.at == of;
+        let Some(pull) = self.sync.pull.as_mut().filter(is_answered) else { return };
         (pull.heard, pull.at) = (ctx.now.time, next.clone());
         let whole = matches!(next, From::Key(_));
         if let Some(marked) = marked
@@ -395,27 +396,25 @@ impl Data {
         self.send_summary(ctx, node, true);
     }
 
-    /// Asks those again who had something that was probably under way.
-    fn tick_asks(&mut self, ctx: &mut Ctx) {
-        let mut due = Vec::new();
+    fn tick_patience(&mut self, ctx: &mut Ctx) {
+        let mut impatient = Vec::new();
         for (node, neighbor) in &mut self.sync.neighbors {
-            if neighbor.ask_at.take_if(|at| *at <= ctx.now.time).is_some() {
-                due.push(*node);
+            if matches!(neighbor.patience, Patience::Until(at) if at <= ctx.now.time) {
+                neighbor.patience = Patience::Asked;
+                impatient.push(*node);
             }
         }
-        for node in due {
+        for node in impatient {
             self.send_summary(ctx, node, true);
         }
     }
 
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
-        let given_up = self.sync.pull.take_if(|pull| now - pull.heard >= ANSWER_MS_MAX);
-        if given_up.is_some() {
-            self.sync.given_up = given_up;
+        if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
             self.end_pull(ctx);
         }
-        self.tick_asks(ctx);
+        self.tick_patience(ctx);
         let due: Vec<NodeId> = {
             let neighbors = self.sync.neighbors.iter();
             neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()

@@ -369,8 +369,7 @@ impl Mesh {
     /// All that was spread up to `marks` is here, however it came.
     pub(crate) fn on_caught_up(&mut self, marks: Marks) {
         for (node, boot, upto) in marks {
-            let is_own = node == self.own && boot == self.boot;
-            if self.members.boot(node) >= Some(boot) && !is_own {
+            if self.members.boot(node) == Some(boot) && node != self.own {
                 self.spread.advance((node, boot, upto));
             }
         }
