@@ -136,7 +136,32 @@ pub(crate) fn builder(config: &Config) -> Result<Builder, Failure> {
     for (prefix, versions) in config.counts("histories") {
         builder = builder.history(prefix, versions);
     }
+    if let Some((list, id)) = chat_servers(config)? {
+        builder = builder.socketio_servers(list, id);
+    }
     Ok(builder)
+}
+
+/// The list of original chat servers, and which of them this node is.
+fn chat_servers(config: &Config) -> Result<Option<(String, String)>, Failure> {
+    let (file, id) = match (config.text("socketio_config"), config.text("socketio_id")) {
+        (None, None) => return Ok(None),
+        (Some(file), Some(id)) => (file, id),
+        (Some(_), None) => {
+            return Err(Failure::new(Exit::Config, "`socketio_config` wants `socketio_id`")
+                .hint("say which server of the list this node is: --socketio-id server-1"));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::new(Exit::Config, "`socketio_id` wants `socketio_config`")
+                .hint("name the file with the list of servers: --socketio-config FILE"));
+        }
+    };
+    let list = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(Exit::Config, format!("cannot read the list of servers {file}"))
+            .why(error)
+            .hint("give the JSON file that the original servers are given")
+    })?;
+    Ok(Some((list, id.to_owned())))
 }
 
 /// Why a node did not start, in the words of somebody who typed a command.

@@ -92,7 +92,7 @@ pub(crate) async fn run(
 }
 
 /// Waits until the node shuts down, or whoever could say so is gone.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
@@ -184,6 +184,8 @@ fn preflight() -> Response {
             "content-type, if-match, if-none-match, last-event-id",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        // There are no cookies here; clients of Socket.IO ask all the same.
+        (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
 }

@@ -21,6 +21,16 @@ pub(crate) async fn json(
     if !is_json(headers) {
         return Err(Problem::MediaType.into());
     }
+    bytes(headers, body, max, limits).await
+}
+
+/// Reads a body of at most `max` bytes.
+pub(crate) async fn bytes(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    limits: &HttpLimits,
+) -> Result<Bytes, Refusal> {
     // A client that waits to be told to go on has sent nothing yet.
     let length = body.size_hint().lower();
     if length > max as u64 && headers.contains_key(header::EXPECT) {

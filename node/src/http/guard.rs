@@ -8,6 +8,8 @@
 
 use super::error::{Problem, Refusal};
 use super::who::Who;
+use crate::gateway::socketio;
+use crate::gateway::socketio::peers::Servers;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use folkmoot_core::access::Principal;
@@ -29,6 +31,8 @@ pub(crate) struct Policy {
     pub(crate) hosts: Vec<String>,
     /// Origins whose pages may use the node, as `https://example.org`.
     pub(crate) origins: Vec<String>,
+    /// Original chat servers, which may come to the door of Socket.IO.
+    pub(crate) servers: Option<Servers>,
 }
 
 impl Policy {
@@ -43,7 +47,8 @@ impl Policy {
             return if page { Err(Problem::Origin.into()) } else { Ok(None) };
         }
         let open = path == "/healthz";
-        if !open && !self.open_clients {
+        let server = path == socketio::ROUTE && self.is_server(ends.remote.ip());
+        if !open && !self.open_clients && !server {
             self.check_local(ends.remote.ip(), headers)?;
         }
         let host = single(headers, &header::HOST).ok_or(Problem::Host)?;
@@ -68,6 +73,10 @@ impl Policy {
             "/link" | "/healthz" => Who(Principal::Anonymous),
             _ => Who(Principal::Owner),
         }
+    }
+
+    fn is_server(&self, remote: IpAddr) -> bool {
+        self.servers.as_ref().is_some_and(|servers| servers.is_at(remote))
     }
 
     fn check_local(&self, remote: IpAddr, headers: &HeaderMap) -> Result<(), Refusal> {

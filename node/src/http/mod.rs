@@ -14,7 +14,7 @@ pub(crate) mod data;
 mod deadline;
 pub(crate) mod error;
 mod etag;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod history;
 mod limits;
 mod link;
@@ -23,7 +23,7 @@ mod metrics;
 mod page;
 pub(crate) mod scan;
 mod ui;
-mod upgrade;
+pub(crate) mod upgrade;
 pub(crate) mod uri;
 pub(crate) mod values;
 mod watch;
@@ -33,15 +33,18 @@ mod ws;
 #[cfg(test)]
 mod tests;
 
-use crate::gateway::rest;
+use crate::gateway::socketio::peers::Peers;
+use crate::gateway::{rest, socketio};
 use crate::link::Links;
 use crate::node::Node;
+pub(crate) use accept::stopped;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use connections::Connections;
+pub(crate) use connections::Slot;
 use error::{Problem, Refusal};
 pub(crate) use guard::Policy;
 pub(crate) use limits::HttpLimits;
@@ -58,6 +61,7 @@ pub(crate) struct Doors {
     pub(crate) node: Node,
     pub(crate) links: Links,
     pub(crate) port: Arc<Port>,
+    pub(crate) socketio: Arc<socketio::Gateway>,
     /// Tells streams to end.
     pub(crate) stop: tokio::sync::watch::Receiver<bool>,
 }
@@ -120,8 +124,12 @@ pub(crate) async fn serve(
     limits: HttpLimits,
     stop: tokio::sync::watch::Receiver<bool>,
 ) {
+    let servers = policy.servers.clone();
+    let peers = servers.map(|servers| Peers::start(servers, node.clone(), stop.clone()));
+    let socketio = socketio::Gateway::new(policy.open_clients, peers);
     let port = Arc::new(Port::new(policy, limits));
-    let doors = Doors { node: node.clone(), links, port: port.clone(), stop: stop.clone() };
+    let doors =
+        Doors { node: node.clone(), links, port: port.clone(), socketio, stop: stop.clone() };
     let mut stopped = stop.clone();
     let close_doors = async move {
         accept::stopped(&mut stopped).await;
@@ -162,6 +170,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/api/scan/{*prefix}",      get(rest::scan).put(rest::put).delete(rest::delete)),
         ("/api/history/{*path}",     get(rest::history).put(rest::put).delete(rest::delete)),
         ("/api/status",              get(rest::status).put(rest::put).delete(rest::delete)),
+
+        (socketio::ROUTE,            get(socketio::handle).post(socketio::handle)),
     ]
 }
 

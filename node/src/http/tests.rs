@@ -59,7 +59,8 @@ async fn doorstep_with(policy: Policy, extra: Router) -> Doorstep {
     let port = Arc::new(Port::new(policy, HttpLimits::default()));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let links = no_links();
-    let doors = Doors { node: node.clone(), links, port: port.clone(), stop: stopped };
+    let socketio = socketio::Gateway::new(false, None);
+    let doors = Doors { node: node.clone(), links, port: port.clone(), socketio, stop: stopped };
     Doorstep { node, router: router(Arc::new(doors), extra), port, stop }
 }
 

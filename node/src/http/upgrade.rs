@@ -16,7 +16,7 @@ const KEY_CHARACTERS: usize = 24;
 
 /// Answers a request that asks for a WebSocket, and then gives the socket to `speak`, with its
 /// place among the connections. Deadlines are the caller's from then on.
-pub(super) fn answer<F>(
+pub(crate) fn answer<F>(
     request: &mut Request<Body>,
     speak: impl FnOnce(TcpStream, Slot) -> F + Send + 'static,
 ) -> Result<Response, Refusal>

@@ -6,6 +6,7 @@ use super::{Inner, Node, check_address};
 use crate::api::{Strategies, Strategy};
 use crate::error::Error;
 use crate::fatal;
+use crate::gateway::socketio::peers::Servers;
 use crate::http::{self, HttpLimits, Policy};
 use crate::identity::Keys;
 use crate::inbox::inbox;
@@ -44,6 +45,7 @@ pub struct Builder {
     strategies: Vec<(String, Strategy)>,
     limits: Limits,
     router: axum::Router,
+    servers: Option<(String, String)>,
 }
 
 impl Default for Builder {
@@ -60,6 +62,7 @@ impl Default for Builder {
             strategies: Vec::new(),
             limits: Limits::default(),
             router: axum::Router::new(),
+            servers: None,
         }
     }
 }
@@ -152,6 +155,13 @@ impl Builder {
         self
     }
 
+    /// Makes the node one server of a mesh of original multi-server-chat servers: `list` is the
+    /// JSON that they are given, `id` names this node in it.
+    pub fn socketio_servers(mut self, list: impl Into<String>, id: impl Into<String>) -> Builder {
+        self.servers = Some((list.into(), id.into()));
+        self
+    }
+
     /// Starts the node. It is ready when this returns.
     pub async fn start(self) -> Result<Node, Error> {
         self.peers.iter().chain(&self.addresses).try_for_each(|url| check_address(url))?;
@@ -160,12 +170,23 @@ impl Builder {
         let Builder { data_dir, secret, durability, .. } = &self;
         let (data_dir, secret, durability) = (data_dir.clone(), secret.clone(), *durability);
         let open = move || Kept::open(data_dir.as_deref(), secret.as_deref(), durability);
+        let servers = self.servers.clone();
+        let servers = blocking(move || {
+            let read = |(list, id): (String, String)| Servers::read(&list, &id);
+            servers.map(read).transpose().map_err(Error::Setting)
+        });
+        let servers = servers.await?;
         let kept = blocking(open).await?;
         let listener = listen(&self.listen).await?;
-        blocking(move || self.run(kept, listener)).await
+        blocking(move || self.run(kept, servers, listener)).await
     }
 
-    fn run(self, kept: Kept, listener: TcpListener) -> Result<Node, Error> {
+    fn run(
+        self,
+        kept: Kept,
+        servers: Option<Servers>,
+        listener: TcpListener,
+    ) -> Result<Node, Error> {
         let Kept { directory, keys, network, mut opened } = kept;
         let histories = by_prefix("history", self.histories)?;
         let strategies = Strategies::new(by_prefix("strategy", self.strategies)?);
@@ -239,7 +260,14 @@ impl Builder {
                 stop,
             }),
         };
-        let (served, router, policy) = (node.clone(), self.router, self.policy);
+        let (served, router, mut policy) = (node.clone(), self.router, self.policy);
+        if let Some(told) = servers.as_ref().map(|servers| servers.port)
+            && told != addr.port()
+        {
+            let here = addr.port();
+            tracing::warn!("chat servers dial port {told}, but this node listens on {here}");
+        }
+        policy.servers = servers;
         let limits = HttpLimits::default();
         tokio::spawn(http::serve(listener, served, links, router, policy, limits, stopped));
         Ok(node)

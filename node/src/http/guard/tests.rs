@@ -170,3 +170,19 @@ fn no_page_opens_a_link() {
         assert_eq!(refusal.status(), StatusCode::FORBIDDEN);
     }
 }
+
+#[test]
+fn listed_chat_servers_get_to_the_door_of_socket_io_and_no_further() {
+    let list =
+        r#"{"servers":[{"id":"a","ip":"127.0.0.1","port":1},{"id":"b","ip":"10.0.0.2","port":2}]}"#;
+    let servers = Some(Servers::read(list, "a").unwrap());
+    let policy = Policy { servers, ..Policy::default() };
+    let from = |uri, remote| {
+        let case = get(uri).with("host", "10.0.0.1:3655").between(remote, "10.0.0.1:3655");
+        case.problem(&policy)
+    };
+    let refused = Some(Problem::NotLocal);
+    assert_eq!(from("/socket.io/?EIO=3", "10.0.0.2:5000"), None);
+    assert_eq!(from("/v1/status", "10.0.0.2:5000"), refused);
+    assert_eq!(from("/socket.io/?EIO=3", "10.0.0.3:5000"), refused);
+}

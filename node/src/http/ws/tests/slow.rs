@@ -154,7 +154,9 @@ async fn a_client_elsewhere_that_speaks_too_fast_is_closed() {
     let (ours, _) = listener.accept().await.unwrap();
     let (_stop, stop) = watch::channel(false);
     let port = Arc::new(Port::new(Policy::default(), limits.clone()));
-    let doors = Arc::new(Doors { node: door.node.clone(), links: no_links(), port, stop });
+    let socketio = crate::gateway::socketio::Gateway::new(false, None);
+    let doors =
+        Arc::new(Doors { node: door.node.clone(), links: no_links(), port, socketio, stop });
     Socket::new(doors, Principal::Owner, ours, slot.unwrap(), false).start();
     let burst = limits.ws.texts_burst as usize;
     let text = b"{\"op\":\"ping\"}";

@@ -1,0 +1,215 @@
+//! Tells the other servers who is online in this mesh, their own users not counted.
+//!
+//! Promise: a server gets the whole list when it is connected, then each change. What is told is
+//! never more than what the mesh has besides the sessions that stand for users of servers: for
+//! such users the engine is asked, once none of their sessions is just being opened or closed.
+//! The mesh tells who comes and goes, not how many sessions a user has: users who are at another
+//! server too are asked for now and then.
+//! Limits: `RESEND_PAUSE`, `ASK_PAUSE`, `ASKS_MAX`.
+
+use super::Peers;
+use crate::gateway::socketio::chat::update_peer;
+use crate::http::stopped;
+use crate::node::Node;
+use crate::session::Session;
+use bytes::Bytes;
+use folkmoot_core::access::Principal;
+use folkmoot_core::chat::words::{ChatEvent, ChatRequest, UsersWatch};
+use folkmoot_core::id::Name;
+use folkmoot_core::request::{Event, Reply, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+/// From a connection that a server may have dialled to the list that it is sent once more.
+const RESEND_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often users of other servers are asked for.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// How many of them at once.
+const ASKS_MAX: usize = 256;
+
+/// What the announcer is told.
+pub(super) enum Told {
+    /// The connection to the server of this index is there, or not any more.
+    Connected(usize, bool),
+    /// A user's sessions that stand for other servers have changed.
+    Changed(Name),
+    /// Somebody has come from an address at which servers are.
+    Came(IpAddr),
+}
+
+/// Tells of one server's connection.
+pub(super) struct Connected {
+    pub(super) index: usize,
+    pub(super) announcer: mpsc::UnboundedSender<Told>,
+}
+
+impl Connected {
+    pub(super) fn tell(&self, connected: bool) {
+        // The announcer lives as long as the node.
+        let _ = self.announcer.send(Told::Connected(self.index, connected));
+    }
+}
+
+/// What the servers know.
+struct Announcer {
+    peers: Arc<Peers>,
+    chat: Session,
+    /// Connections of each of our users, as told.
+    own: BTreeMap<Name, u32>,
+    connected: BTreeSet<usize>,
+    /// Who gets everything once more, and when.
+    resend: BTreeSet<usize>,
+    resend_at: Instant,
+    /// The user who was asked for last.
+    asked: Option<Name>,
+}
+
+/// Announces until the node stops.
+pub(super) async fn run(
+    peers: Arc<Peers>,
+    node: Node,
+    mut told: mpsc::UnboundedReceiver<Told>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (own, connected, resend) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+    let (chat, resend_at) = (node.session(Principal::Owner), Instant::now());
+    let mut announcer = Announcer { peers, chat, own, connected, resend, resend_at, asked: None };
+    let mut asks = interval(ASK_PAUSE);
+    asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    announcer.watch().await;
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            event = announcer.chat.next_event() => match event {
+                Some(event) => announcer.on_event(event).await,
+                None => {
+                    // It fell behind.
+                    tokio::time::sleep(RESEND_PAUSE).await;
+                    announcer.chat = node.session(Principal::Owner);
+                    announcer.watch().await;
+                }
+            },
+            () = sleep_until(announcer.resend_at), if !announcer.resend.is_empty() => {
+                for index in std::mem::take(&mut announcer.resend) {
+                    if announcer.connected.contains(&index) {
+                        announcer.tell_all(index);
+                    }
+                }
+            }
+            _ = asks.tick() => announcer.ask_some().await,
+            said = told.recv() => match said {
+                Some(said) => announcer.on_told(said).await,
+                None => return,
+            },
+        }
+    }
+}
+
+impl Announcer {
+    async fn watch(&self) {
+        let everybody = ChatRequest::WatchUsers(UsersWatch::Prefix(Bytes::new()));
+        // If it cannot be told, the session is closed, and that is told.
+        let _ = self.chat.tell(Request::Chat(everybody)).await;
+    }
+
+    async fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Connected(index, true) => {
+                self.connected.insert(index);
+                self.tell_all(index);
+            }
+            Told::Connected(index, false) => drop(self.connected.remove(&index)),
+            Told::Changed(name) => self.ask(name).await,
+            Told::Came(address) => {
+                let servers = self.peers.servers.iter().enumerate();
+                let there = servers.filter(|(_, other)| other.server.is_at(address));
+                if self.resend.is_empty() {
+                    self.resend_at = Instant::now() + RESEND_PAUSE;
+                }
+                self.resend.extend(there.map(|(index, _)| index));
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        let Event::Chat(ChatEvent::Users { all, changes }) = event else { return };
+        let mut gone: BTreeSet<Name> = BTreeSet::new();
+        if all {
+            gone = self.own.keys().cloned().collect();
+        }
+        for change in changes.iter() {
+            gone.remove(&change.user);
+            match self.peers.residence(&change.user) {
+                None => self.set(change.user.clone(), change.sessions),
+                Some(_) => self.ask(change.user.clone()).await,
+            }
+            // What is told of that user from now on is newer than those sessions.
+            if change.sessions == 0 {
+                self.peers.forget(&change.user);
+            }
+        }
+        for name in gone {
+            self.set(name, 0);
+        }
+    }
+
+    /// Asks for some users of other servers, the next ones each time.
+    async fn ask_some(&mut self) {
+        let names = self.peers.residents_after(self.asked.as_ref(), ASKS_MAX);
+        self.asked = names.last().cloned().filter(|_| names.len() == ASKS_MAX);
+        for name in names {
+            self.ask(name).await;
+        }
+    }
+
+    /// Asks the engine how many connections a user has who also has some at other servers.
+    async fn ask(&mut self, name: Name) {
+        let Some(before) = self.peers.residence(&name) else { return };
+        if before.changing > 0 {
+            return;
+        }
+        let (prefix, after) = (name.as_bytes().clone(), Bytes::new());
+        let request = ChatRequest::Users { prefix, after, limit: 1 };
+        let Reply::Users(users, _) = self.chat.ask(Request::Chat(request)).await else { return };
+        let all = users.first().filter(|one| one.user == name).map_or(0, |one| one.sessions);
+        // Whoever has changed it since then has it asked again.
+        if self.peers.residence(&name) == Some(before) {
+            self.set(name, all.saturating_sub(before.open));
+        }
+    }
+
+    /// So many connections a user has: tells it if that is new.
+    fn set(&mut self, name: Name, connections: u32) {
+        let before = match connections {
+            0 => self.own.remove(&name),
+            _ => self.own.insert(name.clone(), connections),
+        };
+        if before.unwrap_or(0) == connections {
+            return;
+        }
+        let packet = update_peer(&self.peers.id, &[(name, connections)], false);
+        for index in self.connected.clone() {
+            self.send(index, packet.clone());
+        }
+    }
+
+    /// Sends a server a packet. One that has no room for it gets everything, a little later.
+    fn send(&mut self, index: usize, packet: Bytes) {
+        if self.peers.servers[index].out.try_send(packet).is_err() {
+            self.resend.insert(index);
+            self.resend_at = Instant::now() + RESEND_PAUSE;
+        }
+    }
+
+    /// Tells a server everything.
+    fn tell_all(&mut self, index: usize) {
+        let users: Vec<_> = self.own.iter().map(|(name, count)| (name.clone(), *count)).collect();
+        let packet = update_peer(&self.peers.id, &users, true);
+        self.send(index, packet);
+    }
+}

@@ -1,0 +1,106 @@
+//! Two nodes that know each other as original servers only.
+
+use crate::gateway::socketio::tests::Client;
+use crate::node::Node;
+use std::net::{SocketAddr, TcpListener};
+
+/// Addresses that nobody has.
+fn addresses() -> [SocketAddr; 2] {
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+async fn server(all: &[SocketAddr; 2], index: usize) -> Node {
+    let servers = all.iter().enumerate().map(|(index, address)| {
+        format!(r#"{{"id":"server-{index}","ip":"127.0.0.1","port":{}}}"#, address.port())
+    });
+    let list = format!(r#"{{"servers":[{}]}}"#, servers.collect::<Vec<_>>().join(","));
+    let builder = Node::builder().listen(all[index]);
+    builder.socketio_servers(list, format!("server-{index}")).start().await.unwrap()
+}
+
+fn im(from: &str, to: &str, text: &str, forwarded: bool) -> String {
+    format!(r#"42["im",{{"from":"{from}","to":"{to}","text":"{text}","forwarded":{forwarded}}}]"#)
+}
+
+#[tokio::test]
+async fn users_of_both_servers_see_and_hear_each_other_once() {
+    let all = addresses();
+    let [one, two] = [server(&all, 0).await, server(&all, 1).await];
+    let mut anna = Client::named(all[0], 3, "Anna").await;
+    let mut billy = Client::named(all[1], 4, "Billy").await;
+    anna.until_listed(&["Anna", "Billy"], &[]).await;
+    billy.until_listed(&["Anna", "Billy"], &[]).await;
+    // Anna is at both now.
+    let mut there = Client::named(all[1], 3, "Anna").await;
+    for from in ["Anna", "Billy"] {
+        let (sender, first, to) = match from {
+            "Anna" => (&mut anna, &mut billy, "Billy"),
+            _ => (&mut billy, &mut anna, "Anna"),
+        };
+        sender.say(&im(from, to, "x", false)).await;
+        assert_eq!(sender.next_said().await, im(from, to, "x", false));
+        assert_eq!(there.next_said().await, im(from, to, "x", from == "Anna"));
+        assert_eq!(first.next_said().await, im(from, to, "x", true));
+    }
+    // One that must not leave its server does not.
+    anna.say(&im("Anna", "Billy", "here", true)).await;
+    assert_eq!(anna.next_said().await, im("Anna", "Billy", "here", true));
+    anna.say(&im("Anna", "Billy", "there", false)).await;
+    assert_eq!(billy.next_said().await, im("Anna", "Billy", "there", true));
+    assert_eq!(there.next_said().await, im("Anna", "Billy", "there", true));
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
+async fn users_go_with_their_server_and_come_back_with_it() {
+    let all = addresses();
+    let [one, two] = [server(&all, 0).await, server(&all, 1).await];
+    let mut anna = Client::named(all[0], 3, "Anna").await;
+    let billy = Client::named(all[1], 3, "Billy").await;
+    anna.until_listed(&["Billy"], &[]).await;
+    two.close().await;
+    drop(billy);
+    anna.until_listed(&["Anna"], &["Billy"]).await;
+    let two = server(&all, 1).await;
+    let mut billy = Client::named(all[1], 3, "Billy").await;
+    billy.until_listed(&["Anna", "Billy"], &[]).await;
+    anna.until_listed(&["Anna", "Billy"], &[]).await;
+    drop(billy);
+    anna.until_listed(&["Anna"], &["Billy"]).await;
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
+async fn only_servers_of_the_list_tell_of_users() {
+    let all = addresses();
+    let one = server(&all, 0).await;
+    let mut stranger = Client::connect(all[0], 3).await;
+    let update = |id: &str| {
+        format!(
+            r#"42["update_peer",{{"peerId":"{id}","list":[{{"id":"Ghost","connections":1}}]}}]"#
+        )
+    };
+    stranger.say(&update("server-7")).await;
+    assert!(stranger.next().await.starts_with("42[\"error\""));
+    let mut anna = Client::named(all[0], 3, "Anna").await;
+    anna.say(&update("server-1")).await;
+    assert!(anna.next_said().await.starts_with("42[\"error\""), "a user is no server");
+    // A server may not speak for users that it does not have.
+    let mut server = Client::connect(all[0], 3).await;
+    server.say(&update("server-1")).await;
+    anna.until_listed(&["Anna", "Ghost"], &[]).await;
+    server.say(&im("Anna", "Anna", "forged", true)).await;
+    assert!(server.next().await.starts_with("42[\"error\""));
+    server.say(&update("server-0")).await;
+    assert!(server.next().await.starts_with("42[\"error\""));
+    server.say(&im("Ghost", "Anna", "boo", true)).await;
+    assert_eq!(anna.next_said().await, im("Ghost", "Anna", "boo", true));
+    server
+        .say(r#"42["update_peer",{"peerId":"server-1","user":{"id":"Ghost","connections":0}}]"#)
+        .await;
+    anna.until_listed(&["Anna"], &["Ghost"]).await;
+    one.close().await;
+}

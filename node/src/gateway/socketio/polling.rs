@@ -1,0 +1,73 @@
+//! Long polling: a GET brings what waits, or waits for it; a POST brings what the client says.
+//!
+//! Promise: a GET whose client is gone loses nothing, the next one gets it. A POST is answered
+//! once the socket has it, so a client cannot send faster than it is read.
+//! Limits: `INBOUND_MAX`, [`Bounds`](super::engine_io::Bounds).
+
+use super::driver::{Carrier, Driver, Inbound, Polling};
+use super::engine_io::{self, Protocol};
+use super::session::Session;
+use super::{Guest, Refused, Socket, new_id};
+use crate::http::{Doors, body};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests of one socket that wait for it.
+const INBOUND_MAX: usize = 4;
+
+/// The first GET: opens a socket and answers with its handshake.
+pub(super) async fn open(
+    doors: &Arc<Doors>,
+    protocol: Protocol,
+    guest: Guest,
+) -> Result<Response, Refused> {
+    let (gateway, id) = (&doors.socketio, new_id());
+    let (sender, inbound) = mpsc::channel(INBOUND_MAX);
+    let socket = Socket { protocol, inbound: sender };
+    let place = gateway.enter(&id, guest.remote.ip(), socket.clone()).ok_or(Refused::Full)?;
+    let session = Session::open(protocol, id, true, Instant::now());
+    let carrier = Carrier::Polling(Polling::new(inbound, place));
+    let driver = Driver::new(gateway.clone(), doors.node.clone(), guest, session, carrier);
+    tokio::spawn(driver.run(doors.stop.clone()));
+    poll(socket).await
+}
+
+/// A GET.
+pub(super) async fn poll(socket: Socket) -> Result<Response, Refused> {
+    let (answer, packets) = oneshot::channel();
+    let sent = socket.inbound.send(Inbound::Poll(answer)).await;
+    sent.map_err(|_| Refused::UnknownId)?;
+    let packets = packets.await.map_err(|_| Refused::UnknownId)?;
+    let payload = engine_io::encode_payload(socket.protocol, &packets);
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=UTF-8"), NOT_KEPT], payload).into_response())
+}
+
+/// A POST.
+pub(super) async fn post(
+    doors: &Arc<Doors>,
+    socket: Socket,
+    remote: SocketAddr,
+    request: Request,
+) -> Result<Response, Refused> {
+    let bounds = doors.socketio.bounds(remote);
+    let (head, body) = request.into_parts();
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let binary = kind == Some(b"application/octet-stream");
+    let read = body::bytes(&head.headers, body, bounds.payload_bytes, doors.limits()).await;
+    let body = read.map_err(|_| Refused::TooLarge)?;
+    let packets = engine_io::decode_payload(socket.protocol, &body, binary, bounds);
+    let (inbound, answer) = match packets {
+        Ok(packets) => (Inbound::Packets(packets), Ok(())),
+        Err(bad) => (Inbound::Malformed(bad.0), Err(Refused::Request)),
+    };
+    socket.inbound.send(inbound).await.map_err(|_| Refused::UnknownId)?;
+    answer?;
+    Ok(([(header::CONTENT_TYPE, "text/html"), NOT_KEPT], "ok").into_response())
+}
+
+const NOT_KEPT: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");

@@ -1,0 +1,146 @@
+//! The WebSocket under a socket: texts in, texts out.
+//!
+//! Promise: what is written is gathered and leaves with one call; a client that takes in nothing
+//! is given up after `WRITE_TIMEOUT`. Binary messages are told as such and not kept.
+//! Limits: [`Bounds`], `WRITE_TIMEOUT`; buffers are small, since most sockets are idle.
+
+use super::driver::Inbound;
+use super::engine_io::{Bounds, Kind, Malformed, Packet};
+use super::session::End;
+use crate::http::Slot;
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+/// Bytes read at once, and kept by an idle socket.
+const READ_BYTES: usize = 4 * 1024;
+/// Bytes gathered before they are written.
+const WRITE_BYTES: usize = 64 * 1024;
+/// How long a client may take in nothing.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to take over.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other side has to take note of a close.
+const CLOSE_PAUSE: Duration = Duration::from_secs(1);
+
+/// One WebSocket, and its place among the connections.
+pub(super) struct WebSocket {
+    stream: WebSocketStream<TcpStream>,
+    bounds: Bounds,
+    _slot: Slot,
+}
+
+impl WebSocket {
+    /// The node's end, after the upgrade.
+    pub(super) async fn accepted(tcp: TcpStream, slot: Slot, bounds: Bounds) -> WebSocket {
+        let config = Some(config(bounds));
+        let stream = WebSocketStream::from_raw_socket(tcp, Role::Server, config).await;
+        WebSocket { stream, bounds, _slot: slot }
+    }
+
+    /// The next packet. Nothing is lost if it is not waited for.
+    pub(super) async fn next(&mut self) -> Result<Packet, End> {
+        loop {
+            if let Some(packet) = read(self.stream.next().await, self.bounds)? {
+                return Ok(packet);
+            }
+        }
+    }
+
+    /// The next packet, if it has come.
+    pub(super) fn next_now(&mut self) -> Result<Option<Packet>, End> {
+        while let Some(message) = self.stream.next().now_or_never() {
+            if let Some(packet) = read(message, self.bounds)? {
+                return Ok(Some(packet));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes packets.
+    pub(super) async fn write(&mut self, packets: Vec<Bytes>) -> Result<(), End> {
+        let writing = async {
+            for packet in packets {
+                let text = Utf8Bytes::try_from(packet).expect("packets are made of text");
+                self.stream.feed(Message::Text(text)).await?;
+            }
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(WRITE_TIMEOUT, writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::NotReading),
+        }
+    }
+
+    /// Says why it ends, and waits for a moment that the other side hears it.
+    pub(super) async fn close(mut self, end: End) {
+        let (code, reason) = end.close();
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let closing = async {
+            if self.stream.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.stream.next().await {}
+            }
+        };
+        // Whether the other side has heard it or not, it is over.
+        let _ = tokio::time::timeout(CLOSE_PAUSE, closing).await;
+    }
+}
+
+/// Lets a WebSocket take over from polling, if its client says so in time.
+pub(super) async fn probe(mut socket: WebSocket, inbound: mpsc::Sender<Inbound>) {
+    let asked = async {
+        loop {
+            let packet = socket.next().await?;
+            match (packet.kind, packet.text()) {
+                (Kind::Ping, "probe") => {
+                    socket.write(vec![Bytes::from_static(b"3probe")]).await?;
+                    // Its client takes over once its last poll is answered.
+                    inbound.send(Inbound::Probe).await.map_err(|_| End::Gone)?;
+                }
+                (Kind::Upgrade, _) => return Ok(()),
+                _ => return Err(End::Malformed("a probe and an upgrade are expected")),
+            }
+        }
+    };
+    let asked = tokio::time::timeout(UPGRADE_TIMEOUT, asked).await;
+    match asked.unwrap_or(Err(End::Silent)) {
+        // If the socket is gone, so is this.
+        Ok(()) => drop(inbound.send(Inbound::Upgraded(Box::new(socket))).await),
+        Err(end) => {
+            drop(inbound.send(Inbound::ProbeEnded).await);
+            socket.close(end).await;
+        }
+    }
+}
+
+/// What a message is here; `None` for what the protocol answers by itself.
+fn read(message: Option<Result<Message, Error>>, bounds: Bounds) -> Result<Option<Packet>, End> {
+    let malformed = |bad: Malformed| End::Malformed(bad.0);
+    match message {
+        Some(Ok(Message::Text(text))) => {
+            Packet::decode(text.into(), bounds).map(Some).map_err(malformed)
+        }
+        Some(Ok(Message::Binary(_))) => Ok(Some(Packet::binary())),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
+        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+        Some(Err(Error::Capacity(_))) => Err(End::Malformed("a packet is too large")),
+        Some(Err(Error::Utf8(_))) => Err(End::Malformed("not UTF-8")),
+        Some(Err(_)) => Err(End::Gone),
+    }
+}
+
+/// What can wait to be written is bounded by whoever writes.
+pub(super) fn config(bounds: Bounds) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_message_size(Some(bounds.packet_bytes))
+        .max_frame_size(Some(bounds.packet_bytes))
+}
