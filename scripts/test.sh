@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
 logs=$(mktemp -d)
-node_pid=
+nodes=() # the nodes that run
 cleanup() {
-  [ -n "$node_pid" ] && kill "$node_pid" 2>/dev/null && wait "$node_pid" 2>/dev/null
+  [ "${#nodes[@]}" -gt 0 ] && kill "${nodes[@]}" 2>/dev/null && wait "${nodes[@]}" 2>/dev/null
   rm -rf "$logs"
 }
 trap cleanup EXIT
@@ -41,33 +41,67 @@ install() {
   $sudo apt-get update && $sudo apt-get install -y --no-install-recommends "$@"
 }
 
-# The REST promises, checked from outside on a node of its own.
-conformance() {
-  step "conformance/data-rest.mjs"
-  if ! node -e 'fetch' >/dev/null 2>&1; then install nodejs; fi
-  local binary=${CARGO_TARGET_DIR:-target}/debug/folkmoot url='' tries=0
-  : >"$logs/out"
-  "$binary" serve --listen 127.0.0.1:0 --data-dir "$logs/node" >"$logs/out" 2>"$logs/err" &
-  node_pid=$!
-  until url=$(sed -n 's/^ready //p' "$logs/out") && [ -n "$url" ]; do
+# Starts a node of its own with these arguments, and leaves where it answers in $url.
+start_node() {
+  local binary=${CARGO_TARGET_DIR:-target}/debug/folkmoot out tries=0
+  out=$logs/out${#nodes[@]}
+  url=
+  : >"$out"
+  "$binary" serve --listen 127.0.0.1:0 --data-dir "$logs/node${#nodes[@]}" "$@" >"$out" 2>&1 &
+  nodes+=($!)
+  until url=$(sed -n 's/^ready //p' "$out") && [ -n "$url" ]; do
     tries=$((tries + 1))
-    if [ "$tries" -gt 300 ] || ! kill -0 "$node_pid" 2>/dev/null; then
-      cat "$logs/out" "$logs/err"
+    if [ "$tries" -gt 300 ] || ! kill -0 "${nodes[-1]}" 2>/dev/null; then
+      cat "$out"
       echo "FAILED: the node did not get ready"
       failed=$((failed + 1))
-      return
+      return 1
     fi
     sleep 0.1
   done
-  node conformance/data-rest.mjs "$url" | tee "$logs/conformance"
+}
+
+# Ends all nodes; each must end cleanly.
+stop_nodes() {
+  local pid
+  for pid in "${nodes[@]}"; do
+    kill "$pid"
+    wait "$pid" || { echo "FAILED: a node did not end cleanly"; failed=$((failed + 1)); }
+  done
+  nodes=()
+  rm -rf "$logs"/node*
+}
+
+# A script that prints PASS and FAIL: its own counts, and one failure if it could not even run.
+promises() {
+  node "$@" | tee "$logs/conformance"
   local status=$? bad
   bad=$(grep -c '^FAIL' "$logs/conformance")
   if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
   passed=$((passed + $(grep -c '^PASS' "$logs/conformance")))
   failed=$((failed + bad))
-  kill "$node_pid"
-  wait "$node_pid" || { echo "FAILED: the node did not end cleanly"; failed=$((failed + 1)); }
-  node_pid=
+}
+
+# The promises of REST and of chat, checked from outside: on one node, and on a chain of three.
+conformance() {
+  step "conformance/data-rest.mjs"
+  if ! node -e 'fetch' >/dev/null 2>&1; then install nodejs; fi
+  start_node && promises conformance/data-rest.mjs "$url"
+  stop_nodes
+  step "conformance/chat-socketio.mjs"
+  command -v npm >/dev/null || install npm
+  (cd conformance && npm ci --no-audit --no-fund) || { failed=$((failed + 1)); return; }
+  local urls=() more=()
+  for _ in 1 2 3; do
+    start_node --secret conformance "${more[@]}" || break
+    urls+=("$url")
+    more=(--peer "$url")
+  done
+  if [ "${#urls[@]}" -eq 3 ]; then
+    promises conformance/chat-socketio.mjs --clients=1,2 --transport=both --strict "${urls[@]}"
+    promises conformance/chat-socketio.mjs --clients=3,4 --transport=both "${urls[@]}"
+  fi
+  stop_nodes
 }
 
 # The pages in a real browser: two windows on two nodes, one of which is killed meanwhile.
