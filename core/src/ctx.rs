@@ -63,6 +63,9 @@ pub(crate) struct Marked {
     pub(crate) marks: Marks,
     /// Whether everything that they cover is here too.
     pub(crate) covered: bool,
+    /// For how long something has been missing that the neighbor's marks covered, in
+    /// milliseconds.
+    pub(crate) lacking_ms: u64,
 }
 
 /// One handler's view of the node. It lives for one input.

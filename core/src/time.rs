@@ -79,6 +79,14 @@ const BOUND_RENEW_MS: u64 = 5_000;
 /// only, and more would take it further ahead with every restart.
 const BOUND_AHEAD_STAMPS: u64 = 1 << 20;
 const BOUND_RENEW_STAMPS: u64 = 1 << 19;
+/// A clock must be further ahead of the drift limit than this to be set back, in milliseconds:
+/// more than many restarts take it there, and soon over.
+const AHEAD_MS_MIN: u64 = 1_000;
+
+/// By how much the counter begins higher after each time that a clock was set back.
+const RESET_COUNTERS: u64 = 1 << 12;
+/// So often at most.
+const RESETS_MAX: u64 = 15;
 
 /// The hybrid logical clock of one node.
 #[derive(Debug)]
@@ -86,17 +94,22 @@ pub struct Clock {
     last: Stamp,
     bound: Stamp,
     drift_ms_max: u64,
+    /// How often it was set back. Then it may come by what it had stamped before, so each time its
+    /// counter begins higher in every millisecond.
+    resets: u64,
 }
 
 impl Clock {
     /// A clock that continues above `bound`, the value that was last persisted (zero for none).
     pub fn new(bound: Stamp, drift_ms_max: u64) -> Clock {
-        Clock { last: bound, bound, drift_ms_max }
+        Clock { last: bound, bound, drift_ms_max, resets: 0 }
     }
 
     /// A new stamp, larger than every stamp made or believed before.
     pub fn tick(&mut self, wall_ms: u64) -> Stamp {
-        self.last = Stamp::from_ms(wall_ms).max(Stamp(self.last.0.saturating_add(1)));
+        let next = Stamp::from_ms(wall_ms).max(Stamp(self.last.0.saturating_add(1)));
+        let from = Stamp((next.0 & !0xffff) | (self.resets.min(RESETS_MAX) * RESET_COUNTERS));
+        self.last = next.max(from);
         self.last
     }
 
@@ -129,9 +142,10 @@ impl Clock {
     }
 
     /// Whether the clock itself runs ahead of the wall clock by more than the drift limit: the
-    /// wall clock was set back, or was ahead when stamps were made.
+    /// wall clock was set back, or was ahead when stamps were made. A little more is no sign of
+    /// that: at the limit a restart alone takes it there, as it continues above its bound.
     pub fn is_ahead(&self, wall_ms: u64) -> bool {
-        self.is_future(self.last, wall_ms)
+        self.is_future(self.last, wall_ms.saturating_add(AHEAD_MS_MIN))
     }
 
     /// Starts again from the largest stamp that others believe: so nothing that they may hold
@@ -140,6 +154,7 @@ impl Clock {
     pub fn reset(&mut self, wall_ms: u64) {
         self.last = Stamp::from_ms(wall_ms.saturating_add(self.drift_ms_max));
         self.bound = Stamp(0);
+        self.resets += 1;
     }
 }
 
@@ -188,6 +203,28 @@ mod tests {
             }
             assert!(last.ms() < wall + 15_000, "{} ms ahead", last.ms() - wall);
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stamps_nothing_twice() {
+        let mut clock = Clock::new(Stamp(0), DRIFT);
+        let given_up: Vec<Stamp> = (0..5).map(|_| clock.tick(100_000)).collect();
+        clock.reset(30_000);
+        clock.tick(40_000);
+        clock.observe(given_up[1], 40_000).unwrap();
+        assert!(!given_up.contains(&clock.tick(40_000)));
+    }
+
+    #[test]
+    fn restarts_at_the_drift_limit_do_not_convict_a_clock() {
+        let mut clock = Clock::new(Stamp(0), DRIFT);
+        clock.observe(Stamp::from_ms(DRIFT), 0).unwrap();
+        for _ in 0..30 {
+            clock.tick(0);
+            clock = Clock::new(clock.bound_to_persist(0).unwrap(), DRIFT);
+            assert!(!clock.is_ahead(0));
+        }
+        assert!(Clock::new(Stamp::from_ms(DRIFT + 5_000), DRIFT).is_ahead(0));
     }
 
     #[test]

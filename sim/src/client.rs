@@ -4,7 +4,7 @@
 //! group has one rule; a few are hot, so that writes meet, and many are cold. Everything is mixed
 //! under `mixed/`.
 
-use crate::oracle::{Op, Outcome, Wish, WriteId, entry};
+use crate::oracle::{Op, Outcome, Replaced, Wish, WriteId, entry};
 use crate::swarm::Swarm;
 use crate::watcher::Watcher;
 use crate::world::{Event, World};
@@ -24,6 +24,15 @@ const GROUPS: &[(&str, u64)] =
     &[("last", 45), ("first", 12), ("merge", 18), ("ends", 12), ("mixed", 13)];
 /// Field names of merged objects.
 const FIELDS: &[&str] = &["a", "b", "c", "d"];
+
+/// Values of one bulk write.
+const BULK_VALUES: usize = 8;
+/// Bulk writes come this fast in a row, in milliseconds,
+const BULK_PAUSE_MS: u64 = 1_000;
+/// with a longer pause after one in so many.
+const BULK_REST_ONE_IN: u64 = 5;
+/// How long the longer pause is, in milliseconds.
+const BULK_REST_MS: u64 = 60_000;
 
 /// All clients.
 pub struct Clients {
@@ -95,6 +104,25 @@ impl World {
         self.write(node, writes);
     }
 
+    /// A client writes more at once than slow ways take, and the next time is planned.
+    pub(crate) fn client_writes_much(&mut self) {
+        if !self.clients.active {
+            return;
+        }
+        let rests = self.clients.rng.below(BULK_REST_ONE_IN) == 0;
+        let pause = if rests { BULK_REST_MS } else { BULK_PAUSE_MS };
+        self.queue.push(self.now + 1 + self.clients.rng.below(pause), Event::Bulk);
+        let node = self.clients.rng.below(self.hosts.len() as u64) as usize;
+        if !self.hosts[node].is_up() {
+            return;
+        }
+        let bytes = self.options.bulk_bytes as usize / BULK_VALUES;
+        let value = |index| WriteId { op: self.clients.next + 1, index }.to_value(bytes);
+        let path = |index| Path::new(format!("last/b{index}")).expect("a sound path");
+        let write = |index| (Write::put(path(index), value(index)), Wish::Last);
+        self.write(node, (0..BULK_VALUES).map(write).collect());
+    }
+
     fn any_write(&mut self, node: usize, id: WriteId) -> (Write, Wish) {
         let clients = &mut self.clients;
         let group = clients.group();
@@ -156,9 +184,9 @@ impl World {
         for (index, (write, wish)) in writes.iter().enumerate() {
             if *wish == Wish::Delete {
                 let held = entries_at(host.disk.view(), &write.path);
-                let values =
-                    held.into_iter().filter_map(|(key, entry)| Some((index, key, entry.value?)));
-                replaced.extend(values);
+                replaced.extend(held.into_iter().filter_map(|(key, entry)| {
+                    Some(Replaced { index, key, value: entry.value?, version: entry.version })
+                }));
             }
         }
         let op = Op {
@@ -178,8 +206,24 @@ impl World {
 
     /// Puts a value that names its write and lasts. Returns the request's number.
     pub fn put(&mut self, node: usize, path: &Path) -> u64 {
-        let id = WriteId { op: self.clients.next + 1, index: 0 };
-        self.write(node, vec![(Write::put(path.clone(), id.to_value(0)), Wish::Last)])
+        self.write_one(node, path, Wish::Last)
+    }
+
+    /// Writes as wished a value that names its write. Returns the request's number.
+    pub fn write_one(&mut self, node: usize, path: &Path, wish: Wish) -> u64 {
+        let value = WriteId { op: self.clients.next + 1, index: 0 }.to_value(0);
+        let mut write = Write::put(path.clone(), value.clone());
+        match &wish {
+            Wish::Last => {}
+            Wish::Ends(end) => write.expires_ms = Some(*end),
+            Wish::First => write.change = Change::PutFirst(value),
+            Wish::Fields(names) => {
+                let fields = names.iter().map(|name| (name.clone(), value.clone()));
+                write.change = Change::Merge(fields.collect());
+            }
+            Wish::Delete => write.change = Change::Delete,
+        }
+        self.write(node, vec![(write, wish)])
     }
 
     /// Asks a node something that is no write. The answer is found under the returned number.

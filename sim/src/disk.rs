@@ -2,9 +2,11 @@
 //!
 //! A batch handed over is seen by the engine at once and becomes durable later, in order. A
 //! crash drops what is not durable, or keeps a prefix of it: a disk may have written more than it
-//! was asked to. Planted bugs live here too: a disk that lies about its syncs, and one that
-//! loses a write.
+//! was asked to. Planted bugs live here too: a disk that lies about its syncs, one that loses a
+//! write, one that erases what is deleted, and one that loses the clock's bound.
 
+use bytes::Bytes;
+use folkmoot_core::data::Entry;
 use folkmoot_core::store::{Batch, MemoryStore, space};
 use std::collections::VecDeque;
 
@@ -15,9 +17,23 @@ pub struct Disk {
     durable: MemoryStore,
     pending: VecDeque<Batch>,
     platter: Option<MemoryStore>,
-    loses_one_in: Option<u64>,
+    loses: Option<Loses>,
     entries_put: u64,
 }
+
+/// What a disk loses of a batch, planted.
+#[derive(Clone, Copy, Debug)]
+enum Loses {
+    /// One write of an entry in so many.
+    OneIn(u64),
+    /// Tombstones: what they replace is erased.
+    Tombstones,
+    /// The bound of the clock.
+    Bound,
+}
+
+/// Where a node keeps the bound of its clock, see `docs/storage.md`.
+const CLOCK_BOUND: &[u8] = b"clock";
 
 impl Disk {
     /// What the engine reads: everything handed over.
@@ -79,26 +95,42 @@ impl Disk {
 
     /// Planted: of so many writes of entries one is lost.
     pub fn lose_one_in(&mut self, one_in: u64) {
-        self.loses_one_in = Some(one_in);
+        self.loses = Some(Loses::OneIn(one_in));
+    }
+
+    /// Planted: from now on a delete removes an entry and leaves no tombstone.
+    pub fn begin_to_erase(&mut self) {
+        self.loses = Some(Loses::Tombstones);
+    }
+
+    /// Planted: the bound of the clock is never written.
+    pub fn forget_bound(&mut self) {
+        self.loses = Some(Loses::Bound);
     }
 
     fn lose_writes(&mut self, batch: Batch) -> Batch {
-        let Some(one_in) = self.loses_one_in else { return batch };
+        let Some(loses) = self.loses else { return batch };
         let mut kept = Batch::default();
         for (key, value) in batch.writes() {
-            if key.first() == Some(&space::ENTRIES.0) {
-                self.entries_put += 1;
-                if self.entries_put.is_multiple_of(one_in) {
-                    continue;
-                }
-            }
+            let is_entry = key.first() == Some(&space::ENTRIES.0);
+            self.entries_put += u64::from(is_entry);
+            let value = match loses {
+                Loses::OneIn(many) if is_entry && self.entries_put.is_multiple_of(many) => continue,
+                Loses::Tombstones if is_entry => value.clone().filter(|value| !is_tombstone(value)),
+                Loses::Bound if key[..] == space::META.key(CLOCK_BOUND) => continue,
+                _ => value.clone(),
+            };
             match value {
-                Some(value) => kept.put(key.clone(), value.clone()),
+                Some(value) => kept.put(key.clone(), value),
                 None => kept.delete(key.clone()),
             }
         }
         kept
     }
+}
+
+fn is_tombstone(entry: &Bytes) -> bool {
+    Entry::from_bytes(entry.clone()).is_ok_and(|entry| entry.value.is_none())
 }
 
 #[cfg(test)]
@@ -149,5 +181,14 @@ mod tests {
         disk.write(put("e:entry"));
         disk.write(put("meta"));
         assert!(!has(disk.view(), "e:entry") && has(disk.view(), "meta"));
+    }
+
+    #[test]
+    fn a_disk_that_forgets_the_bound_keeps_all_else() {
+        let mut disk = Disk::default();
+        disk.forget_bound();
+        disk.write(put("mclock"));
+        disk.write(put("mboot"));
+        assert!(!has(disk.view(), "mclock") && has(disk.view(), "mboot"));
     }
 }

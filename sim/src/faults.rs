@@ -197,7 +197,7 @@ impl World {
                 }
             }
             Fault::Flap { .. } if self.flapped[index] => self.flap(index),
-            Fault::Slow { a, b, .. } => self.set_speed(a, b, 0),
+            Fault::Slow { a, b, .. } => self.set_speed(a, b, self.options.ways[a][b].bytes_per_ms),
             Fault::Pause { node } => self.pause(node, false),
             Fault::ClockJump { node, by_ms } => {
                 if !self.hosts[node].clock.is_right() {

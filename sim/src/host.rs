@@ -11,14 +11,16 @@ use crate::network::Sent;
 use crate::plant::Plant;
 use crate::world::{Event, World, address};
 use folkmoot_core::engine::{Engine, EngineConfig, Input, Output, Step, boot_counter};
-use folkmoot_core::id::{NetworkId, NodeId, SessionId};
+use folkmoot_core::id::{LinkId, NetworkId, NodeId, SessionId};
 use folkmoot_core::identity::Identity;
 use folkmoot_core::limits::FRAME_BYTES_MAX;
 use folkmoot_core::time::{Now, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Batches that the engine may be ahead of the disk.
 const BATCHES_AHEAD_MAX: usize = 2;
+/// Planted: a drift that every clock keeps to, in milliseconds: a hundred years.
+const NO_DRIFT_MS_MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
 /// Ticks in one millisecond after which an engine is said to spin.
 const TICKS_PER_MS_MAX: u32 = 1_000;
 
@@ -53,6 +55,8 @@ pub struct Host {
     tick_at: Option<u64>,
     ticks: (u64, u32),
     held: VecDeque<Held>,
+    /// Links whose queues its node knows to be full.
+    full: BTreeSet<LinkId>,
     syncing: bool,
     monotonic_start: u64,
 }
@@ -61,6 +65,8 @@ pub struct Host {
 struct Held {
     outputs: Vec<Output>,
     writes: bool,
+    /// The links that the node knew to be full when it made them.
+    full: BTreeSet<LinkId>,
 }
 
 impl Host {
@@ -84,6 +90,7 @@ impl Host {
             tick_at: None,
             ticks: (0, 0),
             held: VecDeque::new(),
+            full: BTreeSet::new(),
             syncing: false,
             monotonic_start: 0,
         }
@@ -107,6 +114,7 @@ impl Host {
         self.listening = false;
         self.inbox.clear();
         self.held.clear();
+        self.full.clear();
         self.awake = false;
         self.syncing = false;
         self.tick_at = None;
@@ -121,7 +129,13 @@ impl World {
         let session = self.next_session();
         let peers = self.options.peers[node].clone();
         let histories = self.options.histories.clone();
-        let (limits, world_seed) = (self.options.limits.clone(), self.options.seed);
+        let (mut limits, world_seed) = (self.options.limits.clone(), self.options.seed);
+        match self.plant {
+            Some(Plant::NoDriftCheck) => limits.drift_ms_max = NO_DRIFT_MS_MAX,
+            Some(Plant::NeverGivesUp) => limits.dead_ms = u64::MAX,
+            Some(Plant::ForgottenRepeats) => limits.repeat_ms = 0,
+            _ => {}
+        }
         self.network.dark[node] = false;
         let host = &mut self.hosts[node];
         if host.engine.is_some() {
@@ -151,11 +165,12 @@ impl World {
         let boot = host.boot;
         self.trace(|| format!("node-{node} starts, boot {boot}, clock {wall_ms}"));
         self.mix(&[1, node as u64, boot, wall_ms]);
-        let first = Held { outputs: std::mem::take(&mut step.outputs), writes: true };
+        let outputs = std::mem::take(&mut step.outputs);
+        let first = Held { outputs, writes: true, full: BTreeSet::new() };
         self.hosts[node].disk.write(std::mem::take(&mut step.batch));
         self.hosts[node].held.push_back(first);
         self.sync_next(node);
-        self.act_on_all(node, step.at_once);
+        self.act_on_all(node, step.at_once, &BTreeSet::new());
         self.plan_tick(node);
         self.watch_again(node);
     }
@@ -226,15 +241,22 @@ impl World {
             Now { time: Time(host.monotonic_start + now), wall_ms: host.clock.wall_ms(now) };
         let mut step = Step::default();
         let group = self.options.group_max.min(host.inbox.len());
+        let (mut full, mut next) = (host.full.clone(), host.full.clone());
         for input in host.inbox.drain(..group) {
             self.trace.input(now, node, &input);
+            match &input {
+                Input::LinkFull(link) => drop(next.insert(*link)),
+                Input::LinkDrained(link) => drop((full.remove(link), next.remove(link))),
+                _ => {}
+            }
             engine.handle(clocks, input, host.disk.view(), &mut step);
         }
         engine.finish(clocks, host.disk.view(), &mut step);
-        self.settle(node, step);
+        host.full = next; // what it learns in this step counts from the next one on
+        self.settle(node, step, full);
     }
 
-    fn settle(&mut self, node: usize, step: Step) {
+    fn settle(&mut self, node: usize, step: Step, full: BTreeSet<LinkId>) {
         let early = self.plant == Some(Plant::EarlyAck);
         let writes = !step.batch.is_empty();
         if writes {
@@ -248,10 +270,11 @@ impl World {
             at_once.append(&mut outputs);
         }
         if host_waits {
-            self.hosts[node].held.push_back(Held { outputs, writes });
+            let held = Held { outputs, writes, full: full.clone() };
+            self.hosts[node].held.push_back(held);
             self.sync_next(node);
         }
-        self.act_on_all(node, at_once);
+        self.act_on_all(node, at_once, &full);
         self.wake(node);
         self.plan_tick(node);
     }
@@ -279,11 +302,13 @@ impl World {
         }
         host.disk.sync_oldest();
         host.listening = true;
-        let mut outputs = host.held.pop_front().map_or(Vec::new(), |held| held.outputs);
+        let mut due = Vec::from_iter(host.held.pop_front());
         while let Some(held) = host.held.pop_front_if(|held| !held.writes) {
-            outputs.extend(held.outputs);
+            due.push(held);
         }
-        self.act_on_all(node, outputs);
+        for held in due {
+            self.act_on_all(node, held.outputs, &held.full);
+        }
         self.sync_next(node);
         self.wake(node);
     }
@@ -316,19 +341,24 @@ impl World {
         }
     }
 
-    fn act_on_all(&mut self, node: usize, outputs: Vec<Output>) {
+    /// Does what a node wants done; `full` are the links that it knew to be full.
+    fn act_on_all(&mut self, node: usize, outputs: Vec<Output>, full: &BTreeSet<LinkId>) {
         for output in outputs {
-            self.act(node, output);
+            self.act(node, output, full);
         }
     }
 
-    fn act(&mut self, node: usize, output: Output) {
+    fn act(&mut self, node: usize, output: Output, full: &BTreeSet<LinkId>) {
         match output {
             Output::Send(link, frame) => {
                 assert!(frame.len() <= FRAME_BYTES_MAX, "node-{node} sends an oversized frame");
                 self.mix(&[4, node as u64, link.0, frame.len() as u64]);
-                match self.network.send(self.now, &mut self.queue, link, frame) {
+                let knowing = full.contains(&link);
+                match self.network.send(self.now, &mut self.queue, link, frame, knowing) {
                     Sent::Quietly => {}
+                    Sent::Full if self.plant == Some(Plant::MumAboutFull) => {
+                        self.hosts[node].full.insert(link);
+                    }
                     Sent::Full => self.feed(node, Input::LinkFull(link)),
                     Sent::Burst => self.burst(node, link),
                 }

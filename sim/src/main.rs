@@ -1,7 +1,8 @@
 //! `folkmoot-sim`: runs seeds, and says everything that is needed to run a red one again.
 
+use folkmoot_sim::invariants;
 use folkmoot_sim::plant::{PLANTS, Plant};
-use folkmoot_sim::run::{Outcome, run_seed};
+use folkmoot_sim::run::{Outcome, run_judged, run_seed};
 use folkmoot_sim::swarm::Swarm;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -15,18 +16,22 @@ folkmoot-sim: whole meshes in virtual time, with faults
   folkmoot-sim --seed N [--plant BUG] [--trace]            run one seed, with every event if asked
   folkmoot-sim --options N                                 show what a seed stands for
   folkmoot-sim --plants                                    list the bugs that can be planted
+
+  --only INVARIANT looks at one invariant alone: that is how a planted bug is judged
 ";
 
 struct Asked {
     from: u64,
     to: u64,
     plant: Option<Plant>,
+    only: Option<&'static str>,
     loud: bool,
     keep_going: bool,
 }
 
 fn main() -> ExitCode {
-    let mut asked = Asked { from: 0, to: 1_000, plant: None, loud: false, keep_going: false };
+    let mut asked =
+        Asked { from: 0, to: 1_000, plant: None, only: None, loud: false, keep_going: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let known = match word.as_str() {
@@ -38,6 +43,9 @@ fn main() -> ExitCode {
             }),
             "--plant" => words.next().and_then(|name| Plant::from_name(&name)).map(|plant| {
                 asked.plant = Some(plant);
+            }),
+            "--only" => words.next().and_then(|name| invariants::named(&name)).map(|name| {
+                asked.only = Some(name);
             }),
             "--options" => words.next().and_then(|text| text.parse().ok()).map(|seed| {
                 println!("{:#?}", Swarm::from_seed(seed));
@@ -52,7 +60,9 @@ fn main() -> ExitCode {
                 Some(())
             }
             "--plants" => {
-                PLANTS.iter().for_each(|plant| println!("{plant}"));
+                PLANTS
+                    .iter()
+                    .for_each(|(plant, by)| println!("{plant}, found by {}", by.join(", ")));
                 return ExitCode::SUCCESS;
             }
             _ => None,
@@ -88,9 +98,12 @@ fn run_all(asked: &Asked) -> ExitCode {
                     if seed >= asked.to {
                         break;
                     }
-                    let outcome = run_seed(seed, asked.plant, asked.loud);
+                    let outcome = match asked.only {
+                        None => run_seed(seed, asked.plant, asked.loud),
+                        Some(only) => run_judged(seed, asked.plant, only, asked.loud),
+                    };
                     if outcome.violation.is_some() {
-                        report(&outcome, asked.plant);
+                        report(&outcome, asked.plant, asked.only);
                         stop.fetch_or(!asked.keep_going, Ordering::Relaxed);
                     }
                     outcomes.lock().expect("no thread panics with it").add(&outcome);
@@ -139,13 +152,14 @@ impl Totals {
 }
 
 /// Says what is wrong and how to see it again.
-fn report(outcome: &Outcome, plant: Option<Plant>) {
+fn report(outcome: &Outcome, plant: Option<Plant>, only: Option<&str>) {
     let Some(violation) = &outcome.violation else { return };
     let options = Swarm::from_seed(outcome.seed);
     let plant = plant.map_or(String::new(), |plant| format!(" --plant {plant}"));
+    let only = only.map_or(String::new(), |only| format!(" --only {only}"));
     println!(
         "RED seed {} at {} ms: {} is violated: {}\n  {} nodes, {:?}, faults {:?}, hash {:016x}\n  \
-         again: folkmoot-sim --seed {}{plant} --trace",
+         again: folkmoot-sim --seed {}{plant}{only} --trace",
         outcome.seed,
         violation.at_ms,
         violation.invariant,

@@ -64,10 +64,8 @@ pub struct Network {
     pub full_bytes: usize,
     /// Nodes without power: nothing there answers, not even with a refusal.
     pub dark: Vec<bool>,
-    /// The most bytes by which any queue went over the mark at which it is called full.
+    /// The most bytes that were sent into a full queue by a node that knew it to be full.
     pub over_full_max: usize,
-    /// Planted: nobody is told that a send queue is full.
-    pub mum_about_full: bool,
     links: BTreeMap<u64, Link>,
     next: u64,
     rng: Rng,
@@ -81,7 +79,6 @@ impl Network {
             ways,
             full_bytes,
             over_full_max: 0,
-            mum_about_full: false,
             links: BTreeMap::new(),
             next: 0,
             rng: Rng::new(seed),
@@ -166,8 +163,16 @@ impl Network {
         }
     }
 
-    /// Sends a frame from the end that `id` names.
-    pub fn send(&mut self, now: u64, queue: &mut Queue<Event>, id: LinkId, frame: Bytes) -> Sent {
+    /// Sends a frame from the end that `id` names. `knowing`: the node knew when it made the frame
+    /// that the queue was full.
+    pub fn send(
+        &mut self,
+        now: u64,
+        queue: &mut Queue<Event>,
+        id: LinkId,
+        frame: Bytes,
+        knowing: bool,
+    ) -> Sent {
         let (number, end) = (id.0 >> 1, (id.0 & 1) as usize);
         let Some(link) = self.links.get_mut(&number).filter(|link| link.open[end]) else {
             return Sent::Quietly;
@@ -186,22 +191,19 @@ impl Network {
             lane.break_off();
         }
         if lane.broken {
-            lane.queued_bytes += frame.len();
-            let over = lane.queued_bytes.saturating_sub(self.full_bytes);
-            self.over_full_max = self.over_full_max.max(over);
-            return lane.note_full(self.full_bytes, self.mum_about_full);
+            let sent = lane.note_queued(frame.len(), self.full_bytes, knowing);
+            self.over_full_max = self.over_full_max.max(lane.over_full);
+            return sent;
         }
         let mut leaves_at = now;
         let mut sent = Sent::Quietly;
         if let Some(us) = (frame.len() as u64 * 1000).checked_div(way.bytes_per_ms) {
-            lane.queued_bytes += frame.len();
             let start_us = lane.free_at_us.max(now * 1000);
             lane.free_at_us = start_us + us;
             leaves_at = lane.free_at_us.div_ceil(1000);
             queue.push(leaves_at, Event::Link(LinkEvent::Left(id, frame.len())));
-            let over = lane.queued_bytes.saturating_sub(self.full_bytes);
-            self.over_full_max = self.over_full_max.max(over);
-            sent = lane.note_full(self.full_bytes, self.mum_about_full);
+            sent = lane.note_queued(frame.len(), self.full_bytes, knowing);
+            self.over_full_max = self.over_full_max.max(lane.over_full);
         }
         let at = leaves_at + way.latency_ms + self.rng.below(way.jitter_ms + 1);
         lane.last_arrival = lane.last_arrival.max(at);
@@ -242,7 +244,7 @@ impl Network {
         lane.queued_bytes = lane.queued_bytes.saturating_sub(bytes);
         let drained = lane.full && lane.queued_bytes == 0;
         if drained {
-            lane.full = false;
+            (lane.full, lane.over_full) = (false, 0);
         }
         drained && link.open[end]
     }

@@ -7,7 +7,7 @@
 use crate::clock::true_ms;
 use crate::world::World;
 use bytes::Bytes;
-use folkmoot_core::data::{Entry, EntryKey};
+use folkmoot_core::data::{Entry, EntryKey, Strategy};
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::{NodeId, Path};
 use folkmoot_core::replica::Version;
@@ -55,10 +55,23 @@ pub struct Op {
     pub at_ms: u64,
     /// What was to be written, in order.
     pub writes: Vec<(Path, Wish)>,
-    /// For deletes, by index, the values that were there, by key.
-    pub replaced: Vec<(usize, EntryKey, Bytes)>,
+    /// For deletes, the values that were there.
+    pub replaced: Vec<Replaced>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+/// A value that a delete removed.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// The index of the delete within its request.
+    pub index: usize,
+    /// Where the value was.
+    pub key: EntryKey,
+    /// The value.
+    pub value: Bytes,
+    /// By which version it was there.
+    pub version: Version,
 }
 
 /// One write of a request: the request and the index within it.
@@ -82,10 +95,8 @@ pub struct Oracle {
 impl WriteId {
     /// The value of this write, at least `bytes` long.
     pub fn to_value(self, bytes: usize) -> Bytes {
-        let mut text = format!("{}.{} ", self.op, self.index);
-        while text.len() < bytes {
-            text.push('.');
-        }
+        let mut text = format!("{}.{} ", self.op, self.index).into_bytes();
+        text.resize(bytes.max(text.len()), b'.');
         text.into()
     }
 
@@ -164,10 +175,7 @@ impl World {
                 op.made(index).iter().any(|(key, version)| {
                     let is_first = op.writes[index].1 == Wish::First;
                     let has = |entries: &BTreeMap<EntryKey, Entry>| {
-                        entries.get(key).is_some_and(|entry| match is_first {
-                            true => entry.version <= *version,
-                            false => entry.version >= *version,
-                        })
+                        entries.get(key).is_some_and(|entry| settles(entry, *version, is_first))
                     };
                     !held.iter().any(has)
                 })
@@ -176,6 +184,17 @@ impl World {
                 op.outcome = Outcome::Void;
             }
         }
+    }
+}
+
+/// Whether an entry is what a write made, or beats it wherever they meet. A first write beats what
+/// it knew of, and later first writes that knew of the same, whatever its own stamp.
+fn settles(entry: &Entry, version: Version, is_first: bool) -> bool {
+    match entry.strategy {
+        Strategy::First { after } => {
+            after >= version.stamp || (is_first && entry.version <= version)
+        }
+        Strategy::Last | Strategy::Field => entry.version >= version,
     }
 }
 

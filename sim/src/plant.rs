@@ -11,12 +11,16 @@ pub enum Plant {
     LyingDisk,
     /// Disks lose one write of an entry in a hundred.
     LostWrite,
+    /// A delete leaves no tombstone on the disk.
+    NoTombstones,
+    /// Disks lose the bound of the clock.
+    ForgottenBound,
     /// Every run of a node has the same boot counter.
     SameBoot,
     /// Stamps from the future are believed.
     NoDriftCheck,
-    /// Tombstones are collected at once, and by nobody's leave.
-    EarlyCollection,
+    /// A silent link is never given up.
+    NeverGivesUp,
     /// A watcher is not told of one change in fifty.
     WatchSkips,
     /// Nobody hears that a send queue is full.
@@ -29,25 +33,27 @@ pub enum Plant {
     ForgottenRepeats,
 }
 
-/// Every planted bug.
-pub const PLANTS: &[Plant] = &[
-    Plant::EarlyAck,
-    Plant::LyingDisk,
-    Plant::LostWrite,
-    Plant::SameBoot,
-    Plant::NoDriftCheck,
-    Plant::EarlyCollection,
-    Plant::WatchSkips,
-    Plant::MumAboutFull,
-    Plant::GhostSessions,
-    Plant::EarlyReceipt,
-    Plant::ForgottenRepeats,
+/// Every planted bug, with the invariants that find it: each of them alone.
+pub const PLANTS: &[(Plant, &[&str])] = &[
+    (Plant::EarlyAck, &["acknowledged_writes_survive", "watches_are_gapless"]),
+    (Plant::LyingDisk, &["acknowledged_writes_survive"]),
+    (Plant::LostWrite, &["data_converges"]),
+    (Plant::NoTombstones, &["deletes_stay_deleted"]),
+    (Plant::ForgottenBound, &["versions_are_unique"]),
+    (Plant::SameBoot, &["every_node_reaches", "spread_is_cheap"]),
+    (Plant::NoDriftCheck, &["no_clock_poisons"]),
+    (Plant::NeverGivesUp, &["every_node_reaches", "data_converges"]),
+    (Plant::WatchSkips, &["watches_are_gapless"]),
+    (Plant::MumAboutFull, &["queues_stay_bounded"]),
+    (Plant::GhostSessions, &["presence_is_true"]),
+    (Plant::EarlyReceipt, &["messages_arrive"]),
+    (Plant::ForgottenRepeats, &["messages_arrive"]),
 ];
 
 impl Plant {
     /// Reads a plant's name.
     pub fn from_name(name: &str) -> Option<Plant> {
-        PLANTS.iter().copied().find(|plant| plant.to_string() == name)
+        PLANTS.iter().map(|(plant, _)| *plant).find(|plant| plant.to_string() == name)
     }
 }
 

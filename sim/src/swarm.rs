@@ -67,6 +67,8 @@ pub struct Swarm {
     pub op_pause_ms: u64,
     /// Bytes of the longest value.
     pub value_bytes_max: u64,
+    /// Bytes that one client writes at once, now and then; 0 for never.
+    pub bulk_bytes: u64,
     /// Hot paths in each group.
     pub hot: u64,
     /// Cold paths in each group.
@@ -110,6 +112,7 @@ impl Swarm {
         swarm.delete_percent = [0, 5, 20, 40][rng.below(4) as usize];
         swarm.watchers = watchers(&mut rng, nodes);
         plan::plan(&mut swarm, &mut rng);
+        load(&mut swarm, &mut rng);
         swarm
     }
 
@@ -130,6 +133,7 @@ impl Swarm {
             first_op_ms: 0,
             op_pause_ms: 500,
             value_bytes_max: 64,
+            bulk_bytes: 0,
             hot: 3,
             cold: 10,
             hot_percent: 50,
@@ -160,6 +164,18 @@ fn ways(rng: &mut Rng, nodes: usize) -> Vec<Vec<Way>> {
         (ways[a][b], ways[b][a]) = (way.clone(), way);
     }
     ways
+}
+
+/// Some worlds carry more at times than their ways take.
+fn load(swarm: &mut Swarm, rng: &mut Rng) {
+    if rng.below(12) != 0 {
+        return;
+    }
+    swarm.bulk_bytes = (64 << 10) << rng.below(3);
+    let bytes_per_ms = 60 + rng.below(200);
+    for way in swarm.ways.iter_mut().flatten() {
+        way.bytes_per_ms = bytes_per_ms;
+    }
 }
 
 fn limits(rng: &mut Rng) -> Limits {

@@ -66,6 +66,8 @@ pub enum Event {
     Client,
     /// The person with this index does something.
     Person(usize),
+    /// A client writes much at once.
+    Bulk,
 }
 
 /// What was violated, and how.
@@ -95,10 +97,12 @@ pub struct World {
     pub rng: Rng,
     /// A planted bug.
     pub plant: Option<Plant>,
-    /// What clients do and were told.
-    pub clients: Clients,
     /// Who chats.
     pub people: People,
+    /// The only invariant whose violation counts; `None` for all.
+    pub judged: Option<&'static str>,
+    /// What clients do and were told.
+    pub clients: Clients,
     /// What clients were promised.
     pub oracle: Oracle,
     /// What nodes noted for their operators.
@@ -119,8 +123,7 @@ impl World {
     pub fn new(options: Swarm, plant: Option<Plant>, loud: bool) -> World {
         let mut rng = Rng::new(options.seed ^ 0x5eed);
         let hosts = (0..options.nodes).map(|i| Host::new(i, options.seed, options.sync_ms));
-        let mut network = Network::new(options.ways.clone(), options.full_bytes, rng.next_u64());
-        network.mum_about_full = plant == Some(Plant::MumAboutFull);
+        let network = Network::new(options.ways.clone(), options.full_bytes, rng.next_u64());
         let mut world = World {
             now: 0,
             queue: Queue::default(),
@@ -128,8 +131,9 @@ impl World {
             network,
             rng,
             plant,
-            clients: Clients::new(&options),
             people: People::new(&options),
+            judged: None,
+            clients: Clients::new(&options),
             oracle: Oracle::default(),
             notices: Notices::default(),
             violation: None,
@@ -143,6 +147,8 @@ impl World {
             match plant {
                 Some(Plant::LostWrite) => host.disk.lose_one_in(100),
                 Some(Plant::LyingDisk) => host.disk.begin_to_lie(),
+                Some(Plant::NoTombstones) => host.disk.begin_to_erase(),
+                Some(Plant::ForgottenBound) => host.disk.forget_bound(),
                 _ => {}
             }
         }
@@ -163,6 +169,9 @@ impl World {
         self.queue.push(self.options.first_op_ms, Event::Client);
         for who in 0..self.people.all.len() {
             self.queue.push(self.options.first_op_ms + 1_000, Event::Person(who));
+        }
+        if self.options.bulk_bytes > 0 {
+            self.queue.push(self.options.first_op_ms, Event::Bulk);
         }
     }
 
@@ -192,6 +201,7 @@ impl World {
             Event::Flap(index) => self.flap(index),
             Event::Client => self.client_acts(),
             Event::Person(who) => self.person_acts(who),
+            Event::Bulk => self.client_writes_much(),
         }
     }
 
@@ -203,6 +213,9 @@ impl World {
     /// Notes a violation; the first one stands.
     pub fn breaks(&mut self, invariant: &'static str, text: String) {
         self.trace(|| format!("VIOLATION of {invariant}: {text}"));
+        if self.judged.is_some_and(|judged| judged != invariant) {
+            return;
+        }
         let at_ms = self.now;
         self.violation.get_or_insert(Violation { invariant, at_ms, text });
     }

@@ -5,10 +5,9 @@ use super::{Data, EntryKey, read};
 use crate::ctx::{Ctx, Dest};
 use crate::id::NodeId;
 use crate::limits::{PAGE_BYTES_MAX, SLICE_ENTRIES_MAX};
-use crate::store::Store;
 use crate::store::space::ENTRIES;
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 impl Data {
     /// Answers the pulls of this step, and those that waited for room on their link.
@@ -39,41 +38,52 @@ impl Data {
         self.tell(ctx, dest, &Message::Page(page));
     }
 
-    /// The entries that changed after `number`; with marks if the page is the last.
+    /// The entries that changed after `number`; with marks if the page is the last. What changes
+    /// again soon is left to the page of its last change, so that a key that is written all the
+    /// time is not sent all the time.
     fn page_of_changes(&mut self, ctx: &mut Ctx, number: u64) -> Option<(Page, bool)> {
         if number > self.number {
             return None; // not a number of this store
         }
-        let (mut bytes, mut reached) = (0, self.number);
-        let mut keys: BTreeSet<EntryKey> = BTreeSet::new();
-        let mut entries = Entries::new();
-        let mut error = None;
-        let store = ctx.view();
-        let listed = read::changes_after(&store, number, &mut |at, key| {
-            if bytes >= PAGE_BYTES_MAX || keys.len() >= SLICE_ENTRIES_MAX {
+        let mut reached = self.number;
+        let mut changes = Vec::new();
+        let listed = read::changes_after(&ctx.view(), number, &mut |at, key| {
+            if changes.len() >= SLICE_ENTRIES_MAX {
                 reached = at - 1;
                 return false;
             }
-            if keys.insert(key.clone()) {
-                match store.get(&ENTRIES.key(key.as_bytes())) {
-                    Ok(Some(value)) => {
-                        bytes += key.as_bytes().len() + value.len();
-                        match read::decode(key.as_bytes(), value) {
-                            Ok(entry) => entries.push((key, entry)),
-                            Err(damaged) => error = Some(damaged),
-                        }
-                    }
-                    Ok(None) => {} // collected since
-                    Err(damaged) => error = Some(damaged),
+            changes.push((at, key));
+            true
+        });
+        match listed {
+            Ok(listed) => listed?,
+            Err(error) => {
+                ctx.halt(error);
+                return None;
+            }
+        }
+        let last: BTreeMap<EntryKey, u64> =
+            changes.iter().map(|(at, key)| (key.clone(), *at)).collect();
+        let mut bytes = 0;
+        let mut entries = Entries::new();
+        for (at, key) in changes {
+            if bytes >= PAGE_BYTES_MAX {
+                reached = at - 1;
+                break;
+            }
+            if last.get(&key) != Some(&at) {
+                continue;
+            }
+            let Some(value) = ctx.get(ENTRIES, key.as_bytes()) else { continue }; // collected since
+            bytes += key.as_bytes().len() + value.len();
+            match read::decode(key.as_bytes(), value) {
+                Ok(entry) => entries.push((key, entry)),
+                Err(damaged) => {
+                    ctx.halt(damaged);
+                    return None;
                 }
             }
-            error.is_none()
-        });
-        if let Some(error) = listed.as_ref().err().cloned().or(error) {
-            ctx.halt(error);
-            return None;
         }
-        listed.ok().flatten()?;
         let done = reached == self.number;
         let (of, next) = (From::Number(number), From::Number(reached));
         Some((Page { of, number: reached, next, done, entries }, done))

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 pub(super) const ANSWER_MS_MAX: u64 = 10_000;
 /// Comparisons that must find a difference in a row before the sets are compared.
 const UNEQUAL_COMPARES: u64 = 6;
-/// How long what was spread may be under way before it counts as missing, in milliseconds.
+/// How long what was spread may be under way before it is pulled, in milliseconds.
 const UNDER_WAY_MS: u64 = 1_000;
 /// Longest pause between two comparisons of sets that never agree, because both keep changing,
 /// in milliseconds.
@@ -53,21 +53,12 @@ pub(super) struct Neighbor {
     /// How long a difference must last before the sets are compared; doubles each time.
     lasting_ms: u64,
     compare_at: Time,
-    patience: Patience,
+    /// Something is missing that is probably under way on another link: when the neighbor is asked
+    /// again.
+    ask_at: Option<Time>,
     /// Its link is full.
     full: bool,
     pub(super) compare: super::compare::State,
-}
-
-/// What a neighbor has is usually under way here on another link: it is given time to arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// Nothing is missing.
-    Calm,
-    /// Something was missing; the neighbor is asked again at this time.
-    Until(Time),
-    /// It was asked again: what is missing now is pulled.
-    Asked,
 }
 
 /// A pull that waits for a page.
@@ -88,6 +79,8 @@ pub(super) struct Sync {
     known: BTreeMap<NodeId, Reached>,
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
     pull: Option<Pull>,
+    /// The pull that was given up last: its page may still be on its way over a slow link.
+    given_up: Option<Pull>,
     /// What neighbors asked for in this step; each is answered with one page, at its end.
     pub(super) asked: BTreeMap<NodeId, From>,
     pub(super) jobs: Vec<super::compare::Job>,
@@ -113,6 +106,7 @@ impl Sync {
             known,
             neighbors: BTreeMap::new(),
             pull: None,
+            given_up: None,
             asked: BTreeMap::new(),
             jobs: Vec::new(),
         }
@@ -140,11 +134,9 @@ impl Sync {
     }
 
     pub(super) fn next_tick(&self) -> Option<Time> {
-        let patience = |neighbor: &Neighbor| match neighbor.patience {
-            Patience::Until(at) => at.min(neighbor.compare_at),
-            Patience::Calm | Patience::Asked => neighbor.compare_at,
-        };
-        let compares = self.neighbors.values().map(patience);
+        let asks = |neighbor: &Neighbor| neighbor.ask_at.unwrap_or(neighbor.compare_at);
+        let compares =
+            self.neighbors.values().map(|neighbor| neighbor.compare_at.min(asks(neighbor)));
         let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
         let job = self.jobs.iter().any(|job| self.takes_more(job.to)).then_some(Time(0));
         compares.chain(pull).chain(job).min()
@@ -169,7 +161,7 @@ impl Data {
                     unequal_since: None,
                     lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
                     full: false,
-                    patience: Patience::Calm,
+                    ask_at: None,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
                     compare: super::compare::State::Idle,
                 };
@@ -181,6 +173,7 @@ impl Data {
                 self.sync.neighbors.remove(&node);
                 self.sync.asked.remove(&node);
                 self.sync.jobs.retain(|job| job.to != node);
+                self.sync.given_up.take_if(|pull| pull.node == node);
                 if self.sync.pull.as_ref().is_some_and(|pull| pull.node == node) {
                     self.end_pull(ctx);
                 }
@@ -232,6 +225,7 @@ impl Data {
         }
         let marked = ctx.marked.take();
         let covered = marked.as_ref().is_some_and(|marked| marked.covered);
+        let lacking_ms = marked.as_ref().map_or(0, |marked| marked.lacking_ms);
         let equal = summary.sum == self.index.total().to_bytes();
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         neighbor.told = Some(summary.store);
@@ -255,18 +249,16 @@ impl Data {
             neighbor.reached = Some(Reached { store: summary.store, number: summary.number });
         }
         if neighbor.in_sync {
-            neighbor.patience = Patience::Calm;
+            neighbor.ask_at = None;
             return self.check_lasting_difference(ctx, from);
         }
         let was_spread = reached.is_some_and(|at| at >= summary.pulled);
-        if was_in_sync && was_spread && neighbor.patience != Patience::Asked {
+        if was_in_sync && was_spread && lacking_ms < UNDER_WAY_MS {
             neighbor.in_sync = true;
-            if neighbor.patience == Patience::Calm {
-                neighbor.patience = Patience::Until(ctx.now.time + UNDER_WAY_MS);
-            }
+            neighbor.ask_at.get_or_insert(ctx.now.time + UNDER_WAY_MS);
             return;
         }
-        neighbor.patience = Patience::Calm;
+        neighbor.ask_at = None;
         if self.sync.pull.is_some() {
             return; // it is asked again when the pull ends
         }
@@ -331,8 +323,15 @@ impl Data {
     fn on_page(&mut self, ctx: &mut Ctx, from: NodeId, page: Page) {
         let marked = ctx.marked.take();
         let Page { of, number, next, done, entries } = page;
-        let is_answered = |pull: &&mut Pull| pull.node == from && pull.at == of;
-        let Some(pull) = self.sync.pull.as_mut().filter(is_answered) else { return };
+        let is_answered = |pull: &Pull| pull.node == from && pull.at == of;
+        let late = self.sync.given_up.take_if(|pull| is_answered(pull));
+        if late.is_some() && self.sync.pull.is_none() {
+            self.sync.pull = late; // it goes on
+        } else if late.is_some() && !self.sync.pull.as_ref().is_some_and(is_answered) {
+            self.apply_all(ctx, entries, Source::Pulled);
+            return; // another neighbor's turn has begun
+        }
+        let Some(pull) = self.sync.pull.as_mut().filter(|pull| is_answered(pull)) else { return };
         (pull.heard, pull.at) = (ctx.now.time, next.clone());
         let whole = matches!(next, From::Key(_));
         if let Some(marked) = marked
@@ -396,25 +395,27 @@ impl Data {
         self.send_summary(ctx, node, true);
     }
 
-    fn tick_patience(&mut self, ctx: &mut Ctx) {
-        let mut impatient = Vec::new();
+    /// Asks those again who had something that was probably under way.
+    fn tick_asks(&mut self, ctx: &mut Ctx) {
+        let mut due = Vec::new();
         for (node, neighbor) in &mut self.sync.neighbors {
-            if matches!(neighbor.patience, Patience::Until(at) if at <= ctx.now.time) {
-                neighbor.patience = Patience::Asked;
-                impatient.push(*node);
+            if neighbor.ask_at.take_if(|at| *at <= ctx.now.time).is_some() {
+                due.push(*node);
             }
         }
-        for node in impatient {
+        for node in due {
             self.send_summary(ctx, node, true);
         }
     }
 
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
-        if self.sync.pull.as_ref().is_some_and(|pull| now - pull.heard >= ANSWER_MS_MAX) {
+        let given_up = self.sync.pull.take_if(|pull| now - pull.heard >= ANSWER_MS_MAX);
+        if given_up.is_some() {
+            self.sync.given_up = given_up;
             self.end_pull(ctx);
         }
-        self.tick_patience(ctx);
+        self.tick_asks(ctx);
         let due: Vec<NodeId> = {
             let neighbors = self.sync.neighbors.iter();
             neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()

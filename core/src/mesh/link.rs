@@ -1,6 +1,6 @@
 //! One live link to a neighbor.
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Marks};
 use crate::engine::Output;
 use crate::id::{LinkId, NodeId};
 use crate::time::Time;
@@ -29,6 +29,9 @@ pub(crate) struct Link {
     pub(crate) behind: bool,
     /// Whether the neighbor has told which records it has; it is answered once.
     pub(crate) digested: bool,
+    /// Up to where the neighbor had everything spread when something of it was found to be missing
+    /// here, and when that was.
+    pub(crate) lacks: Option<(Marks, Time)>,
     /// Bytes of envelopes that this step has sent again; so many fit an answer.
     pub(crate) regrafted: usize,
     pub(crate) unpacker: Unpacker,
@@ -56,6 +59,7 @@ impl Link {
             round_trip_ms: None,
             behind: false,
             digested: false,
+            lacks: None,
             regrafted: 0,
             unpacker: Unpacker::default(),
             at_once: Packer::new(Kind::FragmentAtOnce),

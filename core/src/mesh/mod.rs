@@ -369,7 +369,8 @@ impl Mesh {
     /// All that was spread up to `marks` is here, however it came.
     pub(crate) fn on_caught_up(&mut self, marks: Marks) {
         for (node, boot, upto) in marks {
-            if self.members.boot(node) == Some(boot) && node != self.own {
+            let is_own = node == self.own && boot == self.boot;
+            if self.members.boot(node) >= Some(boot) && !is_own {
                 self.spread.advance((node, boot, upto));
             }
         }

@@ -2,10 +2,11 @@
 
 use super::spread::{Range, decode_marks};
 use super::{Delivery, Mesh, Record, ToSend, offset_ms};
-use crate::ctx::{Ctx, Marked, Speaks};
+use crate::ctx::{Ctx, Marked, Marks, Speaks};
 use crate::engine::Notice;
 use crate::id::{LinkId, NodeId};
 use crate::limits::{HOPS_MAX, PAGE_BYTES_MAX};
+use crate::time::Time;
 use crate::wire::codec::{Decoded, Malformed, Reader};
 use crate::wire::envelope::{Spread, Tag, Unicast};
 use crate::wire::frame::Kind;
@@ -77,12 +78,26 @@ impl Mesh {
                 let marks = decode_marks(&mut reader)?;
                 // What this node spread itself in this run is here, whatever is said of it.
                 let covered = self.spread.covers(&marks);
-                let marked = Some(Marked { marks, covered });
+                let lacking_ms = self.lacking_ms(link, &marks, covered, ctx.now.time);
+                let marked = Some(Marked { marks, covered, lacking_ms });
                 let body = reader.rest();
                 self.deliveries.push(Delivery::Message { link, from, tag, body, marked });
             }
         }
         Ok(())
+    }
+
+    /// For how long something that a neighbor said to be here has been missing, in milliseconds.
+    /// What was missing once and has come since does not count: what is missing now is younger.
+    fn lacking_ms(&mut self, id: LinkId, marks: &Marks, covered: bool, now: Time) -> u64 {
+        let Some(link) = self.links.get_mut(&id) else { return 0 };
+        let come = link.lacks.as_ref().is_none_or(|(lacked, _)| self.spread.covers(lacked));
+        if covered {
+            link.lacks = None;
+        } else if come {
+            link.lacks = Some((marks.clone(), now));
+        }
+        link.lacks.as_ref().map_or(0, |(_, since)| now - *since)
     }
 
     fn on_digest(&mut self, id: LinkId, body: Bytes) -> Decoded<()> {
@@ -165,9 +180,11 @@ impl Mesh {
     }
 
     fn on_graft(&mut self, ctx: &mut Ctx, link: LinkId, range: Range) {
-        let Some(sent) = self.links.get(&link).map(|link| link.regrafted) else { return };
-        // What is not kept any more, or would be too much at once, is not sent: the other side
-        // asks again, and after some tries its services catch up instead.
+        let takes_more = |link: &&super::Link| !link.behind;
+        let sent = self.links.get(&link).filter(takes_more).map(|link| link.regrafted);
+        let Some(sent) = sent else { return };
+        // What is not kept any more, or would be too much for the link, is not sent: the other
+        // side asks again, and after some tries its services catch up instead.
         let room = PAGE_BYTES_MAX.checked_sub(sent).filter(|room| *room > 0);
         let kept = room.and_then(|room| self.spread.kept(range, room));
         for (body, weight) in kept.unwrap_or_default() {

@@ -27,6 +27,9 @@ struct Origin {
     /// A neighbor said that everything up to here came another way. It settles what is missing,
     /// but not whether an envelope was here before: a lie must not silence the origin.
     claimed: u64,
+    /// The run before this one that was heard of last, and up to where it is here: who has heard
+    /// of nothing newer still speaks of it.
+    before: (u64, u64),
 }
 
 impl Origin {
@@ -41,6 +44,12 @@ impl Origin {
         self.ranges.insert(at, (sequence, sequence));
         self.join();
         true
+    }
+
+    /// Begins from nothing with a newer run.
+    fn renew(&mut self, boot: u64) {
+        let before = (self.boot, self.upto());
+        *self = Origin { boot, before, ..Origin::default() };
     }
 
     fn claim(&mut self, upto: u64) {
@@ -88,6 +97,8 @@ struct Gap {
     at: NodeId,
     due: Time,
     asked: u32,
+    /// More was announced meanwhile: up to where, and when that is due.
+    more: Option<(u64, Time)>,
 }
 
 /// An envelope, and how many things it holds for the statistics.
@@ -112,7 +123,10 @@ impl SpreadState {
     pub(crate) fn next_sequence(&mut self, own: NodeId, boot: u64) -> u64 {
         self.own_sequence += 1;
         let origin = self.origins.entry(own).or_default();
-        *origin = Origin { boot, contiguous: self.own_sequence, ..Origin::default() };
+        if boot != origin.boot {
+            origin.renew(boot);
+        }
+        origin.contiguous = self.own_sequence;
         self.own_sequence
     }
 
@@ -128,7 +142,7 @@ impl SpreadState {
         }
         let state = self.origins.entry(origin).or_default();
         if boot > state.boot {
-            *state = Origin { boot, ..Origin::default() };
+            state.renew(boot);
         }
         (boot == state.boot).then_some(state)
     }
@@ -169,11 +183,11 @@ impl SpreadState {
             Some(state) if state.upto() < upto => {}
             _ => return,
         }
-        let gap = self.gaps.entry(origin).or_insert(Gap { boot, to: upto, at, due, asked: 0 });
-        if gap.boot == boot {
-            gap.to = gap.to.max(upto);
-        } else {
-            *gap = Gap { boot, to: upto, at, due, asked: 0 };
+        let new = Gap { boot, to: upto, at, due, asked: 0, more: None };
+        match self.gaps.get_mut(&origin).filter(|gap| gap.boot == boot) {
+            None => drop(self.gaps.insert(origin, new)),
+            Some(gap) if upto <= gap.to => {}
+            Some(gap) => gap.more = Some((upto.max(gap.more.map_or(0, |more| more.0)), due)),
         }
     }
 
@@ -186,7 +200,12 @@ impl SpreadState {
             let state = origins.get(origin);
             let Some(state) = state.filter(|state| state.boot == gap.boot) else { return false };
             if state.upto() >= gap.to {
-                return false;
+                // What came later is given its own time.
+                let Some((to, due)) = gap.more.take() else { return false };
+                (gap.to, gap.due, gap.asked) = (to, due, 0);
+                if state.upto() >= to {
+                    return false;
+                }
             }
             if gap.due > now {
                 return true;
@@ -237,16 +256,21 @@ impl SpreadState {
     /// Whether everything that `marks` cover is here.
     pub(crate) fn covers(&self, marks: &Marks) -> bool {
         marks.iter().all(|(node, boot, upto)| {
-            self.origins.get(node).is_some_and(|state| state.boot == *boot && state.upto() >= *upto)
+            self.origins.get(node).is_some_and(|state| {
+                let here = if state.boot == *boot { state.upto() } else { 0 };
+                here >= *upto || (state.before.0 == *boot && state.before.1 >= *upto)
+            })
         })
     }
 
-    /// Everything that `marks` cover is here, however it came. Marks of runs that no record
-    /// confirms are left out by the caller.
+    /// Everything that `marks` cover is here, however it came. Marks of runs newer than the record
+    /// of their node are left out by the caller.
     pub(crate) fn advance(&mut self, mark: (NodeId, u64, u64)) {
         let (node, boot, upto) = mark;
         if let Some(state) = self.origin(node, boot) {
             state.claim(upto);
+        } else if let Some(state) = self.origins.get_mut(&node) {
+            state.before = state.before.max((boot, upto));
         }
     }
 
@@ -321,7 +345,29 @@ mod tests {
     fn a_new_run_begins_from_nothing_and_an_old_one_is_ignored() {
         let mut state = SpreadState::default();
         assert!(state.note(NODE, 7, 1) && state.note(NODE, 8, 1) && !state.note(NODE, 7, 2));
-        assert!(!state.covers(&vec![(NODE, 7, 1)]));
+        assert!(state.covers(&vec![(NODE, 7, 1)]) && !state.covers(&vec![(NODE, 7, 2)]));
+    }
+
+    #[test]
+    fn what_came_of_an_older_run_is_not_missing_for_ever() {
+        let mut state = SpreadState::default();
+        assert!(state.note(NODE, 8, 1) && !state.covers(&vec![(NODE, 7, 5)]));
+        state.advance((NODE, 7, 5));
+        assert!(state.covers(&vec![(NODE, 7, 5)]) && !state.covers(&vec![(NODE, 7, 6)]));
+        assert!(!state.covers(&vec![(NODE, 8, 2)]) && !state.note(NODE, 7, 9));
+        assert_eq!(state.marks(), vec![(NODE, 8, 1)]);
+    }
+
+    #[test]
+    fn what_is_announced_while_something_is_missing_has_its_own_time() {
+        let mut state = SpreadState::default();
+        state.note(NODE, 1, 1);
+        state.on_announced(NODE, (NODE, 1, 2), Time(100));
+        state.on_announced(NODE, (NODE, 1, 3), Time(150));
+        state.note(NODE, 1, 2);
+        assert_eq!(state.take_grafts(Time(120), 10).len(), 0);
+        let grafts = state.take_grafts(Time(150), 10);
+        assert_eq!(grafts, [(NODE, Some(Range { origin: NODE, boot: 1, from: 3, to: 3 }))]);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! What an acknowledged delete removed never comes back, not from a node that was away for
 //! longer than the grace, not from an old disk. A delete with a stamp from the future is no
-//! promise: it is stamped anew, as what it deleted may be elsewhere.
+//! promise: it is stamped anew, as what it deleted may be elsewhere. Nor is one of a value that
+//! was stamped anew itself: another node may still hold it by its old stamp, above the delete.
 
 use super::{Invariant, Verdict};
-use crate::oracle::{brief, entry};
+use crate::oracle::{Replaced, brief, entry};
 use crate::world::World;
 use bytes::Bytes;
 use folkmoot_core::data::EntryKey;
 use folkmoot_core::data::read::{self, Value};
+use folkmoot_core::replica::Version;
 
 /// No node holds a value that a delete removed.
 pub struct DeletesStayDeleted;
@@ -23,9 +25,9 @@ impl Invariant for DeletesStayDeleted {
 
     fn check(&mut self, world: &mut World) -> Verdict {
         for (id, op) in &world.oracle.ops {
-            for (index, key, value) in &op.replaced {
+            for Replaced { index, key, value, version } in &op.replaced {
                 let made = op.version(*index).filter(|version| world.is_honest(op, *version));
-                if made.is_none() {
+                if made.is_none() || is_anew(world, key, value, *version) {
                     continue;
                 }
                 if let Some(text) = who_shows(world, key, value) {
@@ -34,6 +36,15 @@ impl Invariant for DeletesStayDeleted {
             }
         }
         Verdict::Holds
+    }
+}
+
+/// Whether a value that was found by this version had been written by another.
+fn is_anew(world: &World, key: &EntryKey, value: &Bytes, version: Version) -> bool {
+    let Some((id, op)) = world.oracle.find(value) else { return false };
+    match op.made(id.index).into_iter().find(|(made, _)| made == key) {
+        Some((_, made)) => made != version,
+        None => version.node != op.writer || world.notices.restamped > 0, // it was never told
     }
 }
 

@@ -60,3 +60,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(versions_are_unique::VersionsAreUnique),
     ]
 }
+
+/// The name of an invariant, if there is one of that name.
+pub fn named(name: &str) -> Option<&'static str> {
+    all().iter().map(|invariant| invariant.name()).find(|known| *known == name)
+}

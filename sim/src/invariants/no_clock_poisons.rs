@@ -1,8 +1,10 @@
-//! No clock value poisons a path: once clocks are right, an honest write at any node wins
-//! everywhere, whatever was stamped before.
+//! No clock value poisons a path: once clocks are right, no entry stands by a stamp that lies
+//! further in the future than the drift limit, and an honest write at any node wins everywhere,
+//! whatever was stamped before.
 
 use super::{Invariant, Verdict};
-use crate::oracle::{Outcome, WriteId, brief, entry};
+use crate::clock::true_ms;
+use crate::oracle::{Outcome, WriteId, brief, entries, entry};
 use crate::world::World;
 use folkmoot_core::data::EntryKey;
 use folkmoot_core::id::Path;
@@ -28,6 +30,9 @@ impl Invariant for NoClockPoisons {
 
     fn check(&mut self, world: &mut World) -> Verdict {
         if self.writes.is_empty() {
+            if let Some(text) = stands_in_the_future(world) {
+                return Verdict::NotYet(text);
+            }
             self.write_all(world);
             return Verdict::NotYet("nothing is acknowledged".to_owned());
         }
@@ -73,4 +78,17 @@ impl NoClockPoisons {
             self.writes.push((path, node, id));
         }
     }
+}
+
+/// An entry that outranks all honest writes for longer than the drift limit.
+fn stands_in_the_future(world: &World) -> Option<String> {
+    let present = true_ms(world.now) + world.options.limits.drift_ms_max;
+    for host in &world.hosts {
+        let held = entries(host.disk.durable());
+        if let Some((key, entry)) = held.iter().find(|(_, held)| held.version.stamp.ms() > present)
+        {
+            return Some(format!("node-{} holds {} at {key:?}", host.index, brief(Some(entry))));
+        }
+    }
+    None
 }

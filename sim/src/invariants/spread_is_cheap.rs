@@ -1,5 +1,5 @@
-//! In a mesh at rest a write costs close to one copy per node: at most 1.2 are sent for each node
-//! that needs one.
+//! A mesh comes to rest, so that all its links are there and nobody catches up any more; then a
+//! write costs close to one copy per node: at most 1.2 are sent for each node that needs one.
 
 use super::{Invariant, Survey, Verdict};
 use crate::oracle::{Outcome, WriteId, entry};
@@ -10,16 +10,16 @@ use folkmoot_core::request::MeshStatus;
 
 /// Writes whose copies are counted.
 const WRITES: u64 = 20;
-/// How long the mesh rests before that, in milliseconds.
+/// How long nobody has caught up before that, in milliseconds.
 const REST_MS: u64 = 15_000;
 
 /// Copies are counted over some writes at rest.
 #[derive(Default)]
 pub struct SpreadIsCheap {
     survey: Survey,
-    begun_ms: Option<u64>,
+    /// What was sent to catch up until now, and since when it is no more.
+    resting: (u64, u64),
     before: Option<u64>,
-    caught_up_before: u64,
     writes: Vec<(usize, u64)>,
 }
 
@@ -28,21 +28,16 @@ impl Invariant for SpreadIsCheap {
         "spread_is_cheap"
     }
 
-    fn patience_ms(&self, _: &World) -> u64 {
-        120_000
+    fn patience_ms(&self, world: &World) -> u64 {
+        world.options.patience_ms
     }
 
     fn check(&mut self, world: &mut World) -> Verdict {
-        let begun = *self.begun_ms.get_or_insert(world.now);
-        if world.now < begun + REST_MS {
-            return Verdict::NotYet("the mesh rests".to_owned());
-        }
         if self.before.is_none() {
             if let Some(statuses) = self.survey.poll(world) {
-                (self.before, self.survey) = (Some(copies(&statuses)), Survey::default());
-                self.caught_up_before = statuses.iter().map(|status| status.stats.caught_up).sum();
+                self.rest(world.now, &statuses);
             }
-            return Verdict::NotYet("nothing is written".to_owned());
+            return Verdict::NotYet("some nodes still catch up".to_owned());
         }
         if (self.writes.len() as u64) < WRITES {
             let node = world.rng.below(world.hosts.len() as u64) as usize;
@@ -63,8 +58,7 @@ impl Invariant for SpreadIsCheap {
         let sent = copies(&statuses) - self.before.unwrap_or(0);
         let needed = WRITES * (world.hosts.len() as u64 - 1);
         if sent * 5 > needed * 6 {
-            let caught_up: u64 = statuses.iter().map(|status| status.stats.caught_up).sum();
-            let caught_up = caught_up - self.caught_up_before;
+            let caught_up = caught_up(&statuses) - self.resting.0;
             return Verdict::Broken(format!(
                 "{sent} copies were sent, {caught_up} of them to catch up, where {needed} were needed"
             ));
@@ -74,6 +68,19 @@ impl Invariant for SpreadIsCheap {
 }
 
 impl SpreadIsCheap {
+    /// Waits until every peer is linked and nobody has caught up for a while.
+    fn rest(&mut self, now: u64, statuses: &[MeshStatus]) {
+        let links = || statuses.iter().flat_map(|status| &status.links);
+        let linked = statuses.iter().flat_map(|status| &status.peers).all(|peer| peer.linked);
+        let calm = linked && links().all(|link| link.in_sync && !link.behind);
+        let caught_up = caught_up(statuses);
+        if !calm || self.resting.1 == 0 || caught_up != self.resting.0 {
+            self.resting = (caught_up, now);
+        } else if now >= self.resting.1 + REST_MS {
+            (self.before, self.survey) = (Some(copies(statuses)), Survey::default());
+        }
+    }
+
     fn missing(&self, world: &World) -> Option<String> {
         for (number, (_, op)) in self.writes.iter().enumerate() {
             if !matches!(world.oracle.ops[op].outcome, Outcome::Done(..)) {
@@ -97,5 +104,9 @@ fn path(number: usize) -> Path {
 }
 
 fn copies(statuses: &[MeshStatus]) -> u64 {
-    statuses.iter().map(|status| status.stats.pushed + status.stats.caught_up).sum()
+    statuses.iter().map(|status| status.stats.pushed).sum::<u64>() + caught_up(statuses)
+}
+
+fn caught_up(statuses: &[MeshStatus]) -> u64 {
+    statuses.iter().map(|status| status.stats.caught_up).sum()
 }

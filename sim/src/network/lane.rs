@@ -71,6 +71,8 @@ pub(super) struct Lane {
     pub(super) free_at_us: u64,
     pub(super) queued_bytes: usize,
     pub(super) full: bool,
+    /// Bytes that were sent since it is full, by a node that knew it.
+    pub(super) over_full: usize,
 }
 
 impl Lane {
@@ -80,7 +82,12 @@ impl Lane {
         self.frames.clear();
     }
 
-    pub(super) fn note_full(&mut self, full_bytes: usize, mum: bool) -> Sent {
+    /// Notes bytes that wait in the sender's queue.
+    pub(super) fn note_queued(&mut self, bytes: usize, full_bytes: usize, knowing: bool) -> Sent {
+        self.queued_bytes += bytes;
+        if self.full && knowing {
+            self.over_full += bytes;
+        }
         if self.queued_bytes > full_bytes + BURST_BYTES {
             return Sent::Burst;
         }
@@ -88,6 +95,6 @@ impl Lane {
             return Sent::Quietly;
         }
         self.full = true;
-        if mum { Sent::Quietly } else { Sent::Full }
+        Sent::Full
     }
 }

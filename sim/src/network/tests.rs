@@ -6,6 +6,8 @@ struct Wire {
     network: Network,
     queue: Queue<Event>,
     now: u64,
+    /// Whether the sender knows that its queue is full.
+    knowing: bool,
 }
 
 /// Two nodes and one link between them, both ends open.
@@ -14,6 +16,7 @@ fn wire() -> Wire {
         network: Network::new(vec![vec![Way::new(10, 5); 2]; 2], 100, 1),
         queue: Queue::default(),
         now: 0,
+        knowing: false,
     };
     wire.network.dial(0, &mut wire.queue, [0, 1], 0, "node-1".to_owned());
     wire.queue.pop();
@@ -26,7 +29,7 @@ fn wire() -> Wire {
 
 impl Wire {
     fn send(&mut self, from: u64, text: &'static str) -> Sent {
-        self.network.send(self.now, &mut self.queue, LinkId(from), Bytes::from(text))
+        self.network.send(self.now, &mut self.queue, LinkId(from), Bytes::from(text), self.knowing)
     }
 
     fn cut(&mut self, how: Cut, cut: bool) {
@@ -94,7 +97,10 @@ fn a_slow_way_fills_the_queue_once_and_drains_it() {
     assert_eq!(wire.send(0, frame), Sent::Quietly);
     assert_eq!(wire.send(0, frame), Sent::Full);
     assert_eq!(wire.send(0, frame), Sent::Quietly);
-    assert_eq!(wire.network.over_full_max, 100);
+    assert_eq!(wire.network.over_full_max, 0, "who does not know of it yet may go on");
+    wire.knowing = true;
+    assert_eq!(wire.send(0, frame), Sent::Quietly);
+    assert_eq!(wire.network.over_full_max, 50);
     assert!(wire.run().contains("drained"));
     assert!(wire.now >= 200);
 }
