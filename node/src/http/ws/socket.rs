@@ -2,7 +2,8 @@
 //!
 //! Promise: what waits is written in one piece; a socket that cannot be written to holds back what
 //! its session is told, and one whose talk does not listen is not read. Buffers belong to the
-//! thread ([`Shared`]); a session has only what is unfinished, so an idle one has none.
+//! thread ([`Shared`]); a session has only what is unfinished, so an idle one has none, and what
+//! it leaves in them when it ends is nobody's.
 //! Limits: `READ_BYTES`, `READS_MAX`, `UNWRITTEN_BYTES_MAX`, and the times of `WsLimits`.
 
 use super::talk::{Desk, Farewell, Talk};
@@ -38,6 +39,14 @@ struct Shared {
     input: Vec<u8>,
     out: Vec<u8>,
     desk: Desk,
+}
+
+impl Shared {
+    /// Drops what a session has left that ended while it was told something.
+    fn clear(&mut self) {
+        self.out.clear();
+        self.desk.clear();
+    }
 }
 
 thread_local! {
@@ -119,7 +128,10 @@ impl Socket {
             let timer = sleep(Duration::MAX);
             tokio::pin!(timer);
             poll_fn(|context| {
-                SHARED.with_borrow_mut(|shared| self.poll(context, timer.as_mut(), shared))
+                SHARED.with_borrow_mut(|shared| {
+                    shared.clear();
+                    self.poll(context, timer.as_mut(), shared)
+                })
             })
             .await;
         });

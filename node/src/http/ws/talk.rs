@@ -62,6 +62,16 @@ pub(super) struct Desk {
     events: Vec<Event>,
 }
 
+impl Desk {
+    /// Forgets what the talk before has left.
+    pub(super) fn clear(&mut self) {
+        self.posts.take();
+        self.received = None;
+        self.replies.clear();
+        self.events.clear();
+    }
+}
+
 /// How far a talk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {

@@ -140,3 +140,20 @@ async fn pages_of_another_origin_and_clients_without_a_handshake_do_not_get_in()
     assert_eq!(ask("").await, "HTTP/1.1 426");
     node.close().await;
 }
+
+/// On one thread, whose sockets use their buffers in turn.
+#[tokio::test]
+async fn what_was_for_a_client_that_left_is_told_to_nobody_else() {
+    let node = start().await;
+    let mut carl = Person::come(&node.url(), "carl", 1).await;
+    for round in 2..12 {
+        // Who is in the room, and the farewell.
+        let mut billy = Person::come(&node.url(), "billy", round).await;
+        billy.say(json!({"op": "join", "room": "tea"}));
+        billy.say(json!({"op": "bye"}));
+        assert_eq!(billy.closed().await, 1000);
+        carl.say(json!({"op": "status", "text": "here", "id": round}));
+        assert_eq!(carl.told("done").await["id"], round);
+    }
+    node.close().await;
+}
