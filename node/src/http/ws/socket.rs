@@ -218,10 +218,15 @@ impl Socket {
         if self.unwritten.len() > UNWRITTEN_BYTES_MAX {
             return Poll::Ready(Err(Farewell::NOT_READING.into()));
         }
+        // Also while nothing can be written: it holds room that others wait for.
+        let sent = self.talk.poll_unsent(context).map(Ok);
         if !self.unwritten.is_empty() {
-            return Poll::Pending;
+            return sent;
         }
-        self.talk.poll_told(context, &mut shared.desk, &mut shared.out).map_err(End::Close)
+        match self.talk.poll_told(context, &mut shared.desk, &mut shared.out) {
+            Poll::Pending => sent,
+            Poll::Ready(told) => Poll::Ready(told.map_err(End::Close)),
+        }
     }
 
     fn poll_heard(

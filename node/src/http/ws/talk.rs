@@ -259,6 +259,18 @@ impl Talk {
         Ok(())
     }
 
+    /// Ready when what waited for room has just found it.
+    pub(super) fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let sent = self.unsent.as_mut().map(|unsent| unsent.as_mut().poll(context));
+        match sent {
+            Some(Poll::Ready(())) => {
+                self.unsent = None;
+                Poll::Ready(())
+            }
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    }
+
     /// Adds what there is to tell to `out`, up to `OUT_BYTES_TARGET`; waits for something.
     pub(super) fn poll_told(
         &mut self,
@@ -267,12 +279,6 @@ impl Talk {
         out: &mut Vec<u8>,
     ) -> Poll<Result<(), Farewell>> {
         let mut told = false;
-        if let Some(unsent) = &mut self.unsent
-            && unsent.as_mut().poll(context).is_ready()
-        {
-            self.unsent = None;
-            told = true;
-        }
         let (replies, events) = (&mut desk.replies, &mut desk.events);
         match self.session.poll_told(context, OUT_BYTES_TARGET, replies, events) {
             Poll::Pending => {}

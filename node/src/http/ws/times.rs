@@ -44,9 +44,10 @@ impl Times {
         (self.heard, self.pinged) = (now, None);
     }
 
-    /// It is not listened to now; so it is not silent.
+    /// It is not listened to now; so it is neither silent nor slow.
     pub(super) fn deaf(&mut self, now: Instant, crowded: bool) {
         self.heard(now);
+        self.within = self.within.and(Some(now));
         self.crowded = crowded.then(|| self.crowded.unwrap_or(now));
     }
 
@@ -181,6 +182,7 @@ mod tests {
         assert_eq!(times.due(&limits, false, start + SECOND), None);
         assert_eq!(times.due(&limits, false, start + limits.crowded), Some(Due::Listen));
         let long = start + 10 * limits.silence;
+        times.within = Some(start);
         times.deaf(long, false);
         assert_eq!(times.due(&limits, false, long + SECOND), None);
     }
