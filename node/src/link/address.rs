@@ -100,7 +100,9 @@ mod tests {
         ] {
             assert_eq!(refused(text), AddressError::Malformed, "{text}");
         }
-        assert_eq!(refused(&format!("http://{}:1", "a".repeat(300))), AddressError::Malformed);
+        let long = |bytes: usize| format!("http://{}:1", "a".repeat(bytes - "http://:1".len()));
+        assert!(Address::parse(&long(ADDRESS_BYTES_MAX)).is_ok());
+        assert_eq!(refused(&long(ADDRESS_BYTES_MAX + 1)), AddressError::Long);
         assert_eq!(refused("http://a:1/b?c=d"), AddressError::Malformed);
         assert_eq!(refused("http://a:1/b\r\nHost: x"), AddressError::Malformed);
         assert_eq!(refused("http://example.org"), AddressError::Port);
