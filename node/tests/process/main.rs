@@ -12,5 +12,6 @@ mod faults;
 mod full_disk;
 mod life;
 mod mesh;
+mod people;
 mod support;
 mod tools;
