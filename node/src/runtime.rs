@@ -10,8 +10,9 @@ use crate::link::Links;
 use crate::session::{Delivery, Parcel, Sessions};
 use crate::store::Overlay;
 use crate::store::writer::Writer;
+use bytes::Bytes;
 use folkmoot_core::engine::{Engine, Input, Notice, Output, Step};
-use folkmoot_core::id::SessionId;
+use folkmoot_core::id::{LinkId, SessionId};
 use folkmoot_core::time::{Now, Time};
 use std::mem;
 use std::sync::Arc;
@@ -51,25 +52,28 @@ pub(crate) fn wall_ms() -> u64 {
 /// Acts on outputs. The engine's thread and the writer's have one each.
 pub(crate) struct Act {
     links: Links,
+    /// Frames to send, so that each link's writer is woken once for what comes together.
+    frames: Vec<(LinkId, Bytes)>,
     delivery: Delivery,
 }
 
 impl Act {
     /// Acts through `links` and on `sessions`.
     pub(crate) fn new(links: Links, sessions: Arc<Sessions>) -> Act {
-        Act { links, delivery: Delivery::new(sessions) }
+        Act { links, frames: Vec::new(), delivery: Delivery::new(sessions) }
     }
 
-    /// Acts on all outputs, in order, and leaves none.
+    /// Acts on all outputs, in order for each link and session, and leaves none.
     pub(crate) fn act(&mut self, outputs: &mut Vec<Output>) {
         let mut rest = outputs.drain(..).peekable();
         while let Some(output) = rest.next() {
             let (session, parcel) = match output {
                 Output::Send(link, frame) => {
-                    self.links.send(link, frame);
+                    self.frames.push((link, frame));
                     continue;
                 }
                 Output::Close(link, why) => {
+                    self.links.send(&mut self.frames);
                     self.links.close(link, why);
                     continue;
                 }
@@ -91,6 +95,8 @@ impl Act {
             let mut next = || rest.next_if(|next| is_for(next, session)).and_then(to_parcel);
             self.delivery.deliver(session, parcel, &mut next);
         }
+        self.links.send(&mut self.frames);
+        self.delivery.wake();
     }
 }
 

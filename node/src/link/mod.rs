@@ -30,6 +30,7 @@ use noise::StaticKey;
 use queue::SendQueue;
 use refused::{CLOSE_BY_ENGINE, Refused};
 use std::collections::HashMap;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -119,10 +120,17 @@ impl Links {
         }
     }
 
-    /// Sends a frame; never blocks. Frames for a link that is gone go nowhere.
-    pub(crate) fn send(&self, link: LinkId, frame: Bytes) {
-        if let Some(queue) = self.live().get(&link) {
-            queue.push(frame);
+    /// Sends frames, and leaves none; never blocks. Frames for a link that is gone go nowhere.
+    pub(crate) fn send(&self, frames: &mut Vec<(LinkId, Bytes)>) {
+        let live = self.live();
+        let mut frames = frames.drain(..).peekable();
+        while let Some((link, frame)) = frames.next() {
+            let rest = iter::from_fn(|| frames.next_if(|next| next.0 == link));
+            let frames = iter::once(frame).chain(rest.map(|(_, frame)| frame));
+            match live.get(&link) {
+                Some(queue) => queue.push(frames),
+                None => frames.for_each(drop),
+            }
         }
     }
 

@@ -63,26 +63,33 @@ impl SendQueue {
         }
     }
 
-    /// Hands over a frame. After a close it goes nowhere.
-    pub(super) fn push(&self, frame: Bytes) {
+    /// Hands over frames, which wakes the writer once. After a close they go nowhere.
+    pub(super) fn push(&self, frames: impl IntoIterator<Item = Bytes>) {
         let mut state = self.lock();
+        let was_empty = state.frames.is_empty();
+        for frame in frames {
+            self.push_locked(&mut state, frame);
+        }
+        if was_empty && !state.frames.is_empty() {
+            self.filled.notify_one();
+        }
+    }
+
+    fn push_locked(&self, state: &mut State, frame: Bytes) {
         if *self.closing.borrow() {
             return;
         }
         state.bytes += frame.len() + FRAME_COST_BYTES;
         if state.bytes > LINK_QUEUE_BYTES_MAX {
             state.frames.clear();
-            self.close_locked(&mut state, Some((4310, "does not keep up: 16 MiB are waiting")));
+            self.close_locked(state, Some((4310, "does not keep up: 16 MiB are waiting")));
             return;
         }
         if !state.full && state.bytes > LINK_QUEUE_BYTES_FULL {
             state.full = true;
-            self.tell(&state, Input::LinkFull(self.link));
+            self.tell(state, Input::LinkFull(self.link));
         }
         state.frames.push_back(frame);
-        if state.frames.len() == 1 {
-            self.filled.notify_one();
-        }
     }
 
     /// Takes frames to write, as soon as there are any.
@@ -190,11 +197,11 @@ mod tests {
     fn a_link_is_full_at_the_half_and_drained_when_all_is_written() {
         let (queue, receiver) = queue();
         for _ in 0..128 {
-            queue.push(Bytes::from(vec![0; FRAME]));
+            queue.push([Bytes::from(vec![0; FRAME])]);
         }
         assert!(told(&receiver).is_empty());
-        queue.push(Bytes::new());
-        queue.push(Bytes::new());
+        queue.push([Bytes::new()]);
+        queue.push([Bytes::new()]);
         assert_eq!(told(&receiver), ["LinkFull(LinkId(1))"]);
         let mut frames = Vec::new();
         assert!(matches!(queue.next_now(&mut frames), Some(Next::Write { more: true })));
@@ -208,10 +215,10 @@ mod tests {
     fn a_link_that_reaches_the_limit_is_closed() {
         let (queue, receiver) = queue();
         for _ in 0..256 {
-            queue.push(Bytes::from(vec![0; FRAME]));
+            queue.push([Bytes::from(vec![0; FRAME])]);
         }
         assert!(!*queue.closing.borrow());
-        queue.push(Bytes::from(vec![0]));
+        queue.push([Bytes::from(vec![0])]);
         assert_eq!(told(&receiver), ["LinkFull(LinkId(1))"]);
         let next = queue.next_now(&mut Vec::new());
         assert!(matches!(next, Some(Next::End(Some((4310, _))))));
@@ -220,10 +227,10 @@ mod tests {
     #[test]
     fn what_was_handed_over_before_a_close_is_written_before_it() {
         let (queue, receiver) = queue();
-        queue.push(Bytes::from_static(b"last words"));
+        queue.push([Bytes::from_static(b"last words")]);
         queue.close(Some((4000, "because")));
         queue.close(Some((4001, "too late")));
-        queue.push(Bytes::from_static(b"too late"));
+        queue.push([Bytes::from_static(b"too late")]);
         assert_eq!(write_all(&queue), 1);
         let next = queue.next_now(&mut Vec::new());
         assert!(matches!(next, Some(Next::End(Some((4000, "because"))))));
@@ -234,7 +241,7 @@ mod tests {
     fn the_engine_hears_nothing_after_the_end() {
         let (queue, receiver) = queue();
         for _ in 0..200 {
-            queue.push(Bytes::from(vec![0; FRAME]));
+            queue.push([Bytes::from(vec![0; FRAME])]);
         }
         queue.end();
         queue.end();

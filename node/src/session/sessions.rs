@@ -114,7 +114,7 @@ impl Sessions {
 }
 
 /// Brings replies and events to sessions; those for one session that follow each other are
-/// brought under one lock.
+/// brought under one lock, and nobody is woken more than once for what comes together.
 pub(crate) struct Delivery {
     sessions: Arc<Sessions>,
     wakers: Vec<Waker>,
@@ -134,7 +134,8 @@ impl Delivery {
         Delivery { sessions, wakers: Vec::new() }
     }
 
-    /// Delivers `first` and all that `next` yields to a session. One that is gone loses it.
+    /// Delivers `first` and all that `next` yields to a session. One that is gone loses it. Who
+    /// waits for it is woken by [`Delivery::wake`].
     pub(crate) fn deliver(
         &mut self,
         id: SessionId,
@@ -166,6 +167,10 @@ impl Delivery {
             self.sessions.close(id, NOT_READING);
             self.sessions.inbox.send_now(Input::SessionClosed(id));
         }
+    }
+
+    /// Wakes all who wait for what was delivered: to wake somebody costs a call of the system.
+    pub(crate) fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 }

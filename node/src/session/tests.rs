@@ -46,6 +46,7 @@ impl Hand {
             |caller: &Caller| Parcel::Reply(caller.request, Reply::Pong { round_trip_ms: 0, hops });
         let mut rest = callers[1..].iter().map(reply);
         self.delivery.deliver(callers[0].session, reply(&callers[0]), &mut || rest.next());
+        self.delivery.wake();
     }
 }
 
@@ -189,10 +190,12 @@ async fn a_session_that_does_not_read_is_closed_and_told_why() {
     let mut hand = Hand::new();
     let mut session = hand.sessions.open(Principal::Owner);
     hand.delivery.deliver(session.id(), Parcel::Event(change(2 << 20)), &mut || None);
+    hand.delivery.wake();
     assert!(session.next_event().await.is_some());
     let mut parcels = (0..5).map(|_| Parcel::Event(change(256 * 1024)));
     let first = parcels.next().unwrap();
     hand.delivery.deliver(session.id(), first, &mut || parcels.next());
+    hand.delivery.wake();
     assert!(session.next_event().await.is_none());
     assert!(session.closed_reason().unwrap().contains("does not read"));
     assert!(matches!(hand.inputs()[..], [Input::SessionClosed(id)] if id == session.id()));
@@ -222,6 +225,7 @@ async fn a_dropped_session_takes_its_watches_with_it() {
     drop(session);
     assert!(matches!(hand.inputs()[..], [Input::SessionClosed(closed)] if closed == id));
     hand.delivery.deliver(id, Parcel::Event(change(1)), &mut || None);
+    hand.delivery.wake();
 }
 
 #[tokio::test]
@@ -271,6 +275,7 @@ async fn all_that_is_told_is_taken_at_once_up_to_a_size() {
     hand.answer(&callers, 1);
     let mut parcels = (0..3).map(|_| Parcel::Event(change(1_000)));
     hand.delivery.deliver(session.id(), parcels.next().unwrap(), &mut || parcels.next());
+    hand.delivery.wake();
     let (told, replies, events) = take(2_000);
     assert_eq!((told, replies[0].0, events), (Poll::Ready(true), request, 2));
     assert_eq!(take(2_000).2, 1);

@@ -135,8 +135,8 @@ fn two_nodes_link_and_exchange_frames_in_order() {
     let sizes = [0, 1, 100, 4_096, FRAME_BYTES_MAX].into_iter().cycle().take(500);
     let frames: Vec<Bytes> = (0_u8..=255).cycle().zip(sizes).map(frame).collect();
     for frame in &frames {
-        a.links.send(at_a, frame.clone());
-        b.links.send(at_b, frame.clone());
+        a.links.send(&mut vec![(at_a, frame.clone())]);
+        b.links.send(&mut vec![(at_b, frame.clone())]);
     }
     for frame in &frames {
         assert!(a.inputs.frame() == frame && b.inputs.frame() == frame);
@@ -152,10 +152,10 @@ fn closing_a_link_sends_what_was_handed_over_before_and_both_hear_of_the_end() {
     let runtime = runtime();
     let (mut a, at_a, mut b, at_b) = linked(&runtime);
     for _ in 0..100 {
-        a.links.send(at_a, Bytes::from(vec![1; 10_000]));
+        a.links.send(&mut vec![(at_a, Bytes::from(vec![1; 10_000]))]);
     }
     a.links.close(at_a, "enough");
-    a.links.send(at_a, Bytes::from_static(b"too late"));
+    a.links.send(&mut vec![(at_a, Bytes::from_static(b"too late"))]);
     for _ in 0..100 {
         assert_eq!(b.inputs.frame().len(), 10_000);
     }
@@ -200,7 +200,7 @@ fn a_neighbor_that_reads_slowly_is_full_and_then_drained() {
     let mut sent = 0;
     // The engine of b does not take anything, so b does not read, so a cannot write.
     while a.inputs.is_empty() {
-        a.links.send(at_a, frame.clone());
+        a.links.send(&mut vec![(at_a, frame.clone())]);
         sent += 1;
         std::thread::yield_now();
     }
@@ -217,7 +217,7 @@ fn a_neighbor_that_does_not_read_at_all_is_closed_at_the_limit() {
     let (mut a, at_a, _b, _) = linked(&runtime);
     let frame = Bytes::from(vec![0; FRAME_BYTES_MAX]);
     while !a.links.live().is_empty() {
-        a.links.send(at_a, frame.clone());
+        a.links.send(&mut vec![(at_a, frame.clone())]);
         std::thread::yield_now();
     }
     assert!(matches!(a.inputs.next(), Input::LinkFull(_)));
@@ -296,7 +296,7 @@ fn a_link_carries_many_small_frames_and_much_in_large_ones() {
             let frame = Bytes::from(vec![7; bytes]);
             let mut inputs = a.inputs;
             for _ in 0..count {
-                a.links.send(at_a, frame.clone());
+                a.links.send(&mut vec![(at_a, frame.clone())]);
                 if !inputs.is_empty() && matches!(inputs.next(), Input::LinkFull(_)) {
                     assert!(matches!(inputs.next(), Input::LinkDrained(_)));
                 }
