@@ -4,7 +4,11 @@
 //! are durable and to be seen in snapshots; the engine goes on meanwhile. One batch is on its way
 //! to the disk while the next is gathered. A failed write or sync ends the process: what is on
 //! disk then is not known, so nothing may be acknowledged any more.
-//! Limits: `GATHERED_BYTES_MAX`, `GATHERED_OUTPUTS_MAX`.
+//!
+//! What no caller waits for, entries of other nodes, is put off a little while it comes as a
+//! stream: one sync for [`STREAM_PAUSE`] instead of one for each few entries leaves the disk and the
+//! cores to those who do wait, often on a node beside. A single change is never put off.
+//! Limits: `GATHERED_BYTES_MAX`, `GATHERED_OUTPUTS_MAX`, `STREAM_PAUSE`.
 
 use super::check::Opened;
 use super::{Durability, Views};
@@ -15,11 +19,16 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Bytes of batches that are gathered before the engine has to wait.
 const GATHERED_BYTES_MAX: usize = 1024 * 1024;
 /// Outputs that are gathered before the engine has to wait.
 const GATHERED_OUTPUTS_MAX: usize = 16 * 1024;
+/// How long a commit that no caller waits for is put off after the last one.
+const STREAM_PAUSE: Duration = Duration::from_millis(3);
+/// Writes in a commit that make a stream of it.
+const STREAM_WRITES_MIN: usize = 32;
 
 /// The engine's side of the writer.
 pub(crate) struct Writer {
@@ -44,6 +53,8 @@ struct Gathered {
     batches: Vec<Arc<Batch>>,
     bytes: usize,
     outputs: Vec<Output>,
+    /// A caller waits for one of the outputs.
+    awaited: bool,
     /// The writer has taken what was gathered and is not done with it.
     busy: bool,
     closed: bool,
@@ -93,10 +104,11 @@ impl Writer {
             let waited = self.shared.room.wait(gathered);
             gathered = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        let first = gathered.is_empty();
         gathered.bytes += batch.bytes();
         gathered.batches.push(batch);
         gathered.push_outputs(outputs);
-        let wake = !gathered.busy;
+        let wake = !gathered.busy && (first || gathered.is_pressing());
         drop(gathered);
         if wake {
             self.shared.work.notify_one();
@@ -131,7 +143,13 @@ impl Gathered {
         self.bytes >= GATHERED_BYTES_MAX || self.outputs.len() >= GATHERED_OUTPUTS_MAX
     }
 
+    /// Nothing of it may be put off.
+    fn is_pressing(&self) -> bool {
+        self.awaited || self.closed || self.is_full()
+    }
+
     fn push_outputs(&mut self, outputs: &mut Vec<Output>) {
+        self.awaited |= outputs.iter().any(|output| matches!(output, Output::Reply(..)));
         if self.outputs.is_empty() {
             mem::swap(&mut self.outputs, outputs);
         } else {
@@ -149,6 +167,7 @@ fn write(
 ) {
     let (mut batches, mut outputs) = (Vec::new(), Vec::new());
     let mut done = 0;
+    let mut streams_until = Instant::now();
     loop {
         {
             let mut gathered = shared.lock();
@@ -159,6 +178,15 @@ fn write(
             if gathered.is_empty() {
                 break;
             }
+            while !gathered.is_pressing() {
+                let pause = streams_until.saturating_duration_since(Instant::now());
+                if pause.is_zero() {
+                    break;
+                }
+                let waited = shared.work.wait_timeout(gathered, pause);
+                gathered = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            gathered.awaited = false;
             mem::swap(&mut gathered.batches, &mut batches);
             mem::swap(&mut gathered.outputs, &mut outputs);
             gathered.bytes = 0;
@@ -170,6 +198,10 @@ fn write(
                 fatal::stop(&format!("a write to disk failed: {error}"));
             }
             views.publish(&batches);
+            let writes: usize = batches.iter().map(|batch| batch.writes().len()).sum();
+            if writes >= STREAM_WRITES_MIN {
+                streams_until = Instant::now() + STREAM_PAUSE;
+            }
             done += batches.len() as u64;
             shared.done.store(done, Ordering::Release);
             batches.clear();
@@ -179,5 +211,24 @@ fn write(
     }
     if let Err(error) = opened.close() {
         fatal::stop(&format!("the store cannot be closed: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use folkmoot_core::id::{LinkId, RequestId, SessionId};
+    use folkmoot_core::request::Reply;
+
+    #[test]
+    fn a_reply_an_end_and_a_full_commit_are_not_put_off() {
+        let mut gathered = Gathered::default();
+        gathered.push_outputs(&mut vec![Output::Close(LinkId(1), "")]);
+        assert!(!gathered.is_pressing());
+        let reply = Output::Reply(SessionId(1), RequestId(1), Reply::Done);
+        gathered.push_outputs(&mut vec![reply]);
+        assert!(gathered.is_pressing());
+        assert!(Gathered { closed: true, ..Gathered::default() }.is_pressing());
+        assert!(Gathered { bytes: GATHERED_BYTES_MAX, ..Gathered::default() }.is_pressing());
     }
 }
