@@ -5,6 +5,7 @@
 //! whole ([`super::journal`]), that no keyspace is gone. Those are checked here, before fjall may
 //! repair anything. Layout: `format`, `commits` ([`super::mark`]), `store/` (fjall's).
 
+use super::ahead::Ahead;
 use super::directory::Directory;
 use super::journal::{self, Failure};
 use super::mark::{self, Mark};
@@ -24,6 +25,8 @@ pub(crate) struct Opened {
     pub(crate) database: Database,
     /// The file that says how many commits there are.
     mark: Mark,
+    /// The journal's blocks.
+    ahead: Ahead,
     /// The number of the last commit.
     commit: u64,
 }
@@ -36,6 +39,9 @@ impl Opened {
         durability: Durability,
     ) -> io::Result<()> {
         self.commit += 1;
+        if durability == Durability::Sync {
+            self.ahead.make_room(batches);
+        }
         self.database.commit(self.commit, batches, durability).map_err(io::Error::other)?;
         match durability {
             Durability::Sync => self.mark.write(self.commit),
@@ -73,6 +79,7 @@ pub(crate) fn open(directory: &Directory, durability: Durability) -> Result<Open
         check_journals(&store, durable)?;
         durable
     };
+    let ahead = Ahead::new(&store);
     let database = open_database(&store)?;
     let commit = database.last_commit().map_err(|error| damaged(&store, error))?;
     if commit < durable {
@@ -86,7 +93,7 @@ pub(crate) fn open(directory: &Directory, durability: Durability) -> Result<Open
     if fresh {
         directory.write_format()?;
     }
-    Ok(Opened { database, mark, commit })
+    Ok(Opened { database, mark, ahead, commit })
 }
 
 /// fjall's recovery trusts what it reads and may panic on what it did not write.

@@ -81,7 +81,8 @@ fn is_unwritten(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
-fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+/// Numbers and paths of the journals in `directory`.
+pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for file in fs::read_dir(directory)? {
         let path = file?.path();

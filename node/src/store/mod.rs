@@ -6,6 +6,7 @@
 //! checksums or by ours ([`check`]), and the node stops rather than serve it.
 //! Keys: `docs/storage.md`. Limits: beside what they bound.
 
+mod ahead;
 mod cache;
 pub(crate) mod check;
 mod database;

@@ -10,9 +10,11 @@ use folkmoot_core::id::LinkId;
 use folkmoot_core::store::{Batch, Store};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -434,6 +436,53 @@ fn a_long_scan_is_read_ahead_in_order_and_may_be_given_up_anywhere() {
         assert!(seen.into_iter().eq(0..wanted.min(10_000)), "{wanted}");
     }
     drop(overlay);
+    running.close();
+}
+
+#[test]
+fn a_new_journal_has_blocks_ahead_and_no_commit_is_overwritten() {
+    let place = tempfile::tempdir().unwrap();
+    let mut running = start(place.path());
+    let journal = fs::metadata(place.path().join("store/0.jnl")).unwrap();
+    assert_eq!((journal.len(), journal.blocks()), (64 << 20, 0));
+    let mut all = Pairs::new();
+    for number in 0..200_u64 {
+        let (key, value) = (format!("e{number}"), "v".repeat(1 + number as usize * 97));
+        running.put(number, batch(&[(&key, &value)]));
+        all.insert(key.into(), value.into());
+        if number == 0 {
+            let journal = fs::metadata(place.path().join("store/0.jnl")).unwrap();
+            assert_eq!(journal.blocks() * 512, 256 * 1024);
+        }
+    }
+    running.close();
+    assert_eq!(find(place.path()), Ok(all));
+}
+
+#[test]
+fn a_journal_of_an_earlier_run_is_appended_to_and_not_filled() {
+    let place = tempfile::tempdir().unwrap();
+    for number in 0..3 {
+        let mut running = start(place.path());
+        running.put(number, batch(&[(&format!("e{number}"), "v")]));
+        running.close();
+    }
+    let journal = fs::metadata(place.path().join("store/0.jnl")).unwrap();
+    assert!(journal.len() < 4096, "{}", journal.len());
+    assert_eq!(find(place.path()).unwrap().len(), 3);
+}
+
+#[test]
+fn a_stream_that_no_caller_waits_for_is_put_off() {
+    let place = tempfile::tempdir().unwrap();
+    let mut running = start(place.path());
+    let began = Instant::now();
+    for number in 0..4 {
+        let pairs: Vec<String> = (0..32).map(|key| format!("e{key}")).collect();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|key| (key.as_str(), "v")).collect();
+        running.put(number, batch(&pairs));
+    }
+    assert!(began.elapsed() >= 3 * Duration::from_millis(3));
     running.close();
 }
 
