@@ -51,22 +51,27 @@ fn put_linked(bench: &Bench) -> Result<Round, Failure> {
     let mut last = vec![0; bench.scaled(500_000) as usize];
     let (writer, other) = (a.clone(), b.clone());
     let share = Share::start();
-    let (took, latency, last) = bench.client(async move {
+    let (acknowledged, took, latency, last) = bench.client(async move {
         let mut latency = histogram();
         let began = Instant::now();
         puts(writer.clone(), puts_count, 64, &mut last, &mut latency).await?;
+        let acknowledged = began.elapsed();
         agree(&writer, &other).await?;
-        Ok((began.elapsed(), latency, last))
+        Ok((acknowledged, began.elapsed(), latency, last))
     })?;
     let generator = Share::end(&share);
     verify(&a, &last)?;
     verify(&b, &last)?;
     bench.close([a, b]);
+    let lag = took - acknowledged;
     Ok(Round {
         value: per_second(puts_count, took),
         latency: Some(latency),
         generator,
-        more: vec![],
+        more: vec![(
+            "ms from the last acknowledgement until both had all",
+            lag.as_secs_f64() * 1e3,
+        )],
     })
 }
 
