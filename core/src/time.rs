@@ -83,10 +83,11 @@ const BOUND_RENEW_STAMPS: u64 = 1 << 19;
 /// more than many restarts take it there, and soon over.
 const AHEAD_MS_MIN: u64 = 1_000;
 
-/// By how much the counter begins higher after each time that a clock was set back.
-const RESET_COUNTERS: u64 = 1 << 12;
-/// So often at most.
-const RESETS_MAX: u64 = 15;
+/// The counters of a node's stamps are all in one band of so many. Its clock goes to the next of
+/// the 16 bands when it is set back: what it stamped before may lie ahead, and whatever it learns
+/// from others, it cannot stamp the same again.
+const BAND_COUNTERS: u64 = 1 << 12;
+const BANDS: u64 = (1 << 16) / BAND_COUNTERS;
 
 /// The hybrid logical clock of one node.
 #[derive(Debug)]
@@ -94,23 +95,32 @@ pub struct Clock {
     last: Stamp,
     bound: Stamp,
     drift_ms_max: u64,
-    /// How often it was set back. Then it may come by what it had stamped before, so each time its
-    /// counter begins higher in every millisecond.
-    resets: u64,
+    band: u64,
 }
 
 impl Clock {
     /// A clock that continues above `bound`, the value that was last persisted (zero for none).
+    /// It is in the band of the stamps that were made.
     pub fn new(bound: Stamp, drift_ms_max: u64) -> Clock {
-        Clock { last: bound, bound, drift_ms_max, resets: 0 }
+        let band = u64::from(bound.counter()) / BAND_COUNTERS;
+        Clock { last: bound, bound, drift_ms_max, band }
     }
 
     /// A new stamp, larger than every stamp made or believed before.
     pub fn tick(&mut self, wall_ms: u64) -> Stamp {
         let next = Stamp::from_ms(wall_ms).max(Stamp(self.last.0.saturating_add(1)));
-        let from = Stamp((next.0 & !0xffff) | (self.resets.min(RESETS_MAX) * RESET_COUNTERS));
-        self.last = next.max(from);
+        self.last = self.in_band(next);
         self.last
+    }
+
+    /// The first stamp with a counter of the band that is not below `stamp`.
+    fn in_band(&self, stamp: Stamp) -> Stamp {
+        let from = Stamp::from_ms(stamp.ms()).0 + self.band * BAND_COUNTERS;
+        match stamp.0.checked_sub(from) {
+            None => Stamp(from),
+            Some(counters) if counters < BAND_COUNTERS => stamp,
+            Some(_) => Stamp(from.saturating_add(1 << 16)),
+        }
     }
 
     /// Whether a stamp is too far ahead of the wall clock to be believed.
@@ -137,7 +147,7 @@ impl Clock {
         if above(BOUND_RENEW_MS, BOUND_RENEW_STAMPS) <= self.bound {
             return None;
         }
-        self.bound = above(BOUND_AHEAD_MS, BOUND_AHEAD_STAMPS);
+        self.bound = self.in_band(above(BOUND_AHEAD_MS, BOUND_AHEAD_STAMPS));
         Some(self.bound)
     }
 
@@ -154,7 +164,7 @@ impl Clock {
     pub fn reset(&mut self, wall_ms: u64) {
         self.last = Stamp::from_ms(wall_ms.saturating_add(self.drift_ms_max));
         self.bound = Stamp(0);
-        self.resets += 1;
+        self.band = (self.band + 1) % BANDS;
     }
 }
 
@@ -172,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_counter_moves_to_the_next_millisecond() {
+    fn a_full_band_moves_to_the_next_millisecond() {
         let mut clock = Clock::new(Stamp::from_ms(7), DRIFT);
-        let last = (0..=0xffff).map(|_| clock.tick(7)).last().unwrap();
+        let last = (0..BAND_COUNTERS).map(|_| clock.tick(7)).last().unwrap();
         assert_eq!((last.ms(), last.counter()), (8, 0));
     }
 
@@ -213,6 +223,26 @@ mod tests {
         clock.tick(40_000);
         clock.observe(given_up[1], 40_000).unwrap();
         assert!(!given_up.contains(&clock.tick(40_000)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stamps_nothing_twice_by_the_stamps_of_others() {
+        for restarts in [false, true] {
+            let mut clock = Clock::new(Stamp(0), DRIFT);
+            // Another node's clock was set back more often.
+            clock.observe(Stamp(Stamp::from_ms(100_000).0 | 0x101f), 40_000).unwrap();
+            let given_up: Vec<Stamp> = (0..100).map(|_| clock.tick(40_000)).collect();
+            clock.reset(20_000);
+            clock.tick(20_000);
+            if restarts {
+                clock = Clock::new(clock.bound_to_persist(20_000).unwrap(), DRIFT);
+            }
+            for observed in 0x1000..0x1100 {
+                let theirs = Stamp(Stamp::from_ms(100_000).0 | observed);
+                clock.observe(theirs, 40_000).unwrap();
+                assert!(!given_up.contains(&clock.tick(40_000)));
+            }
+        }
     }
 
     #[test]
