@@ -45,6 +45,16 @@ struct Mark {
     lost: Vec<u64>,
 }
 
+impl Mark {
+    /// Whether any message after this one came and was not lost.
+    fn has_later(&self, number: u64) -> bool {
+        let next = number.saturating_add(1);
+        let came = |(from, to): &(u64, u64)| to.saturating_add(1).saturating_sub(next.max(*from));
+        let lost = self.lost.iter().filter(|lost| **lost > number).count() as u64;
+        self.ranges.iter().map(came).sum::<u64>() > lost
+    }
+}
+
 /// The marks of all conversations.
 #[derive(Debug)]
 pub(super) struct Repeats {
@@ -65,12 +75,12 @@ impl Repeats {
     pub(super) fn note(&mut self, now: Time, repeat_ms: u64, message: &Message) -> Noted {
         let mark = self.mark(now, repeat_ms, message);
         let number = message.number;
-        let upto = match mark.ranges.last_mut() {
+        match mark.ranges.last_mut() {
             Some(last) if number == last.1.saturating_add(1) => {
                 last.1 = number;
                 return Noted::New;
             }
-            Some(last) if number <= last.1 => last.1,
+            Some(last) if number <= last.1 => {}
             _ => {
                 if mark.ranges.len() >= RANGES_MAX {
                     mark.ranges.remove(0);
@@ -78,14 +88,14 @@ impl Repeats {
                 mark.ranges.push((number, number));
                 return Noted::New;
             }
-        };
+        }
         if !mark.ranges.iter().any(|(from, to)| (*from..=*to).contains(&number)) {
             return Noted::Late;
         }
         let lost = mark.lost.iter().position(|lost| *lost == number);
         match lost {
             None => Noted::Repeat,
-            Some(_) if !mark.lost.contains(&upto) => Noted::Late,
+            Some(_) if mark.has_later(number) => Noted::Late,
             Some(at) => {
                 mark.lost.swap_remove(at);
                 Noted::Again
@@ -169,6 +179,18 @@ mod tests {
         repeats.lose(Time(0), 600_000, &message("billy", 7));
         assert_eq!([6, 7].map(|n| note(&mut repeats, n)), [Noted::Again; 2]);
         assert_eq!([6, 7].map(|n| note(&mut repeats, n)), [Noted::Repeat; 2]);
+    }
+
+    #[test]
+    fn what_was_lost_does_not_come_again_after_a_later_one_has() {
+        let mut repeats = Repeats::new(1);
+        let note = |repeats: &mut Repeats, n| repeats.note(Time(0), 600_000, &message("billy", n));
+        for n in [6, 7, 9] {
+            assert_eq!(note(&mut repeats, n), Noted::New);
+            repeats.lose(Time(0), 600_000, &message("billy", n));
+        }
+        let again = [7, 6, 9].map(|n| note(&mut repeats, n));
+        assert_eq!(again, [Noted::Again, Noted::Late, Noted::Again]);
     }
 
     #[test]
