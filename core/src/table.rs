@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_types)] // the one place where the type is wrapped
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -19,11 +20,11 @@ impl<K: Hash + Eq, V> Table<K, V> {
         Table(HashMap::with_hasher(Seeded(seed)))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.0.get(key)
     }
 

@@ -11,6 +11,8 @@ use crate::id::{ClientId, Name};
 use crate::limits::CONVERSATIONS_MAX;
 use crate::table::Table;
 use crate::time::Time;
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 
 /// Ranges of numbers that are kept for one conversation.
 const RANGES_MAX: usize = 32;
@@ -30,11 +32,62 @@ pub(super) enum Noted {
     Late,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct Conversation {
     from: Name,
     client: ClientId,
     to: Target,
+}
+
+/// What names a conversation, so that one is found by a message without a copy of its names.
+trait Parts {
+    fn parts(&self) -> (&Name, ClientId, &Target);
+}
+
+impl Parts for Conversation {
+    fn parts(&self) -> (&Name, ClientId, &Target) {
+        (&self.from, self.client, &self.to)
+    }
+}
+
+impl Parts for Message {
+    fn parts(&self) -> (&Name, ClientId, &Target) {
+        (&self.from, self.client, &self.to)
+    }
+}
+
+impl Hash for dyn Parts + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for dyn Parts + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Parts + '_ {}
+
+impl Hash for Conversation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for Conversation {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Conversation {}
+
+impl<'a> Borrow<dyn Parts + 'a> for Conversation {
+    fn borrow(&self) -> &(dyn Parts + 'a) {
+        self
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,19 +108,36 @@ impl Mark {
     }
 }
 
+/// The marks of conversations, and where each has its own.
+#[derive(Debug)]
+struct Generation {
+    places: Table<Conversation, usize>,
+    marks: Vec<Mark>,
+}
+
+impl Generation {
+    fn new(seed: u64) -> Generation {
+        Generation { places: Table::new(seed), marks: Vec::new() }
+    }
+
+    fn place(&self, message: &Message) -> Option<usize> {
+        self.places.get(message as &dyn Parts).copied()
+    }
+}
+
 /// The marks of all conversations.
 #[derive(Debug)]
 pub(super) struct Repeats {
     seed: u64,
-    young: Table<Conversation, Mark>,
-    old: Table<Conversation, Mark>,
+    young: Generation,
+    old: Generation,
     /// When the young generation began.
     since: Time,
 }
 
 impl Repeats {
     pub(super) fn new(seed: u64) -> Repeats {
-        let (young, old) = (Table::new(seed), Table::new(seed));
+        let (young, old) = (Generation::new(seed), Generation::new(seed));
         Repeats { seed, young, old, since: Time(0) }
     }
 
@@ -112,18 +182,19 @@ impl Repeats {
     }
 
     fn mark(&mut self, now: Time, repeat_ms: u64, message: &Message) -> &mut Mark {
-        if self.young.len() >= CONVERSATIONS_MAX / 2 || now - self.since >= repeat_ms {
-            self.old = std::mem::replace(&mut self.young, Table::new(self.seed));
+        if self.young.marks.len() >= CONVERSATIONS_MAX / 2 || now - self.since >= repeat_ms {
+            self.old = std::mem::replace(&mut self.young, Generation::new(self.seed));
             self.since = now;
         }
-        let Message { from, client, to, .. } = message;
-        let key = || Conversation { from: from.clone(), client: *client, to: to.clone() };
-        if self.old.len() > 0
-            && let Some(mark) = self.old.remove(&key())
-        {
-            self.young.insert(key(), mark);
-        }
-        self.young.entry(key())
+        let place = self.young.place(message).unwrap_or_else(|| {
+            let Message { from, client, to, .. } = message;
+            let key = Conversation { from: from.clone(), client: *client, to: to.clone() };
+            let mark = self.old.place(message).map(|place| &mut self.old.marks[place]);
+            self.young.marks.push(mark.map(std::mem::take).unwrap_or_default());
+            self.young.places.insert(key, self.young.marks.len() - 1);
+            self.young.marks.len() - 1
+        });
+        &mut self.young.marks[place]
     }
 }
 
@@ -210,6 +281,6 @@ mod tests {
         for n in 0..=CONVERSATIONS_MAX {
             repeats.note(Time(0), 600_000, &message(&format!("u{n}"), 1));
         }
-        assert!(repeats.young.len() + repeats.old.len() <= CONVERSATIONS_MAX);
+        assert!(repeats.young.marks.len() + repeats.old.marks.len() <= CONVERSATIONS_MAX);
     }
 }

@@ -25,18 +25,28 @@ const AGAIN_MS: u64 = 100;
 const RESEND_MS: u64 = 10_000;
 
 impl Chat {
-    /// A session hands in messages.
+    /// A session hands in messages. The flow of a target is taken out once for a run of them.
     pub(super) fn take(&mut self, ctx: &mut Ctx, sid: Sid, posts: Vec<Post>) {
+        ctx.stats.messages_taken += posts.len() as u64;
+        let mut run: Option<(Target, Flow)> = None;
         for post in posts {
-            ctx.stats.messages_taken += 1;
             match post.kind {
-                Kind::Message => self.take_message(ctx, sid, post),
+                Kind::Message => self.take_message(ctx, sid, &mut run, post),
                 Kind::Signal => self.take_signal(ctx, sid, post),
             }
         }
+        if let Some((to, flow)) = run {
+            self.put_back(sid, &to, flow);
+        }
     }
 
-    fn take_message(&mut self, ctx: &mut Ctx, sid: Sid, post: Post) {
+    fn take_message(
+        &mut self,
+        ctx: &mut Ctx,
+        sid: Sid,
+        run: &mut Option<(Target, Flow)>,
+        post: Post,
+    ) {
         let Some(session) = self.sessions.get_mut(sid) else { return };
         if post.number <= session.last_number {
             return; // a repeat: its end is told, or will be
@@ -67,15 +77,19 @@ impl Chat {
             remote: false,
             body: post.body,
         });
-        let mut flow = std::mem::take(session.flows.entry(message.to.clone()).or_default());
-        let way_open = self.find_way(sid, &message.from, &message.to, &mut flow);
-        let to = message.to.clone();
-        if way_open && flow.held.is_empty() {
-            self.start(ctx.now.time, sid, &mut flow, message, post.local);
-        } else {
-            self.hold(ctx, sid, &mut flow, message);
+        if run.as_ref().is_none_or(|(to, _)| *to != message.to) {
+            let next = std::mem::take(session.flows.entry(message.to.clone()).or_default());
+            if let Some((to, flow)) = run.replace((message.to.clone(), next)) {
+                self.put_back(sid, &to, flow);
+            }
         }
-        self.put_back(sid, &to, flow);
+        let Some((_, flow)) = run else { return };
+        let way_open = self.find_way(sid, &message.from, &message.to, flow);
+        if way_open && flow.held.is_empty() {
+            self.start(ctx.now.time, sid, flow, message, post.local);
+        } else {
+            self.hold(ctx, sid, flow, message);
+        }
     }
 
     fn take_signal(&mut self, ctx: &mut Ctx, sid: Sid, post: Post) {
@@ -153,11 +167,6 @@ impl Chat {
 
     /// Sends a message on its way, and its echo.
     fn start(&mut self, now: Time, sid: Sid, flow: &mut Flow, message: Arc<Message>, local: bool) {
-        let nobody = match &message.to {
-            Target::User(user) if self.last_seen.contains_key(user) => Outcome::Offline,
-            Target::User(_) => Outcome::Unknown,
-            _ => Outcome::Delivered(0),
-        };
         let Some(session) = self.sessions.get_mut(sid) else { return };
         let narrowed: Vec<NodeIndex>;
         let to = match local {
@@ -169,6 +178,11 @@ impl Chat {
         };
         let bytes = message.body.len() + MESSAGE_COST_BYTES;
         if to.is_empty() {
+            let nobody = match &message.to {
+                Target::User(user) if self.last_seen.contains_key(user) => Outcome::Offline,
+                Target::User(_) => Outcome::Unknown,
+                _ => Outcome::Delivered(0),
+            };
             session.push(now, message.number, bytes, Fate::Done(nobody));
             self.settling.push(sid);
         } else {
