@@ -113,6 +113,19 @@ pub(crate) enum Member {
     Unknown,
 }
 
+/// The value with which `text` begins, where nothing but `end` follows it.
+pub(crate) fn value_before<'a>(text: &'a str, end: &str) -> Option<&'a str> {
+    let mut checker = Checker { text, at: 0, depth: 0, depth_max: DEPTH_MAX, keys: Vec::new() };
+    checker.value().ok()?;
+    let (value, rest) = text.split_at(checker.at);
+    (rest == end).then_some(value)
+}
+
+/// The text up to the first character that does not mean itself in a JSON string, and the rest.
+pub(crate) fn split_plain(text: &str) -> (&str, &str) {
+    text.split_at(plain_bytes(text.as_bytes()))
+}
+
 /// What a JSON string says; `raw` has been checked. `None` if it is no string.
 pub(crate) fn string_of(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
@@ -125,17 +138,7 @@ pub(crate) fn string_of(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Appends a number.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), number);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends `text` as a JSON string.
@@ -163,8 +166,17 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// How many bytes at the beginning mean themselves in a JSON string, looked at eight at a time.
+/// How many bytes at the beginning mean themselves in a JSON string. Looked at 32 at a time, in
+/// a loop that compilers turn into a few vector instructions, then eight at a time.
 fn plain_bytes(bytes: &[u8]) -> usize {
+    let marks = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let any = |chunk: &[u8; 32]| chunk.iter().fold(false, |any, byte| any | marks(*byte));
+    let (chunks, _) = bytes.as_chunks::<32>();
+    let plain = 32 * chunks.iter().position(any).unwrap_or(chunks.len());
+    plain + plain_eights(&bytes[plain..])
+}
+
+fn plain_eights(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
     // The lowest byte that is marked is below `limit`; higher ones may be marked in error.

@@ -78,6 +78,24 @@ pub(super) enum Fault<'a> {
 
 /// Reads one text.
 pub(super) fn read(text: &str) -> Result<Said<'_>, Fault<'_>> {
+    match usual(text) {
+        Some(send) => Ok(Said { op: Op::Send(send), id: None }),
+        None => read_members(text),
+    }
+}
+
+/// A message to a user as most clients write it, which is what comes most often; anything else
+/// is `None`, and read by its members.
+fn usual(text: &str) -> Option<Send<'_>> {
+    let rest = text.strip_prefix("{\"op\":\"send\",\"n\":")?;
+    let (n, rest) = rest.split_once(',')?;
+    let n = number(n).filter(|_| n.starts_with(|digit| matches!(digit, '1'..='9')))?;
+    let (user, rest) = json::split_plain(rest.strip_prefix("\"to\":\"")?);
+    let body = json::value_before(rest.strip_prefix("\",\"body\":")?, "}")?;
+    Some(Send { n, to: To::User(user.into()), signal: false, body })
+}
+
+fn read_members(text: &str) -> Result<Said<'_>, Fault<'_>> {
     let mut members = Members::default();
     let mut on = |key: &str, raw| match members.slot(key) {
         None => Ok(Member::Unknown),
@@ -427,6 +445,32 @@ mod tests {
         let text = r#"{"op":"send","n":5,"id":"x","body":1}"#;
         let Err(Fault::Refused { id, n, .. }) = read(text) else { panic!() };
         assert_eq!((id, n), (Some("\"x\""), Some(5)));
+    }
+
+    #[test]
+    fn the_usual_way_is_read_as_its_members_are() {
+        let usual_text = r#"{"op":"send","n":12,"to":"billy","body":{"a":["é",1.5]}}"#;
+        assert!(usual(usual_text).is_some());
+        let deep = format!("{}1{}", "[".repeat(json::DEPTH_MAX), "]".repeat(json::DEPTH_MAX));
+        let text = |n: &str, to: &str, body: &str, end: &str| {
+            format!("{{\"op\":\"send\",\"n\":{n},\"to\":{to},\"body\":{body}{end}")
+        };
+        let mut texts = vec![usual_text.to_owned(), text("1", "\"\"", "1", "}")];
+        texts.push(text("1", "\"b\"", &deep, "}"));
+        texts.push(text("1", "\"b\"", &format!("[{deep}]"), "}"));
+        for n in ["0", "01", "+1", "-1", "1.0", "1e3", "", "9007199254740991", "9007199254740992"] {
+            texts.push(text(n, "\"b\"", "1", "}"));
+        }
+        for to in ["1", "\"b\\u0069\"", "\"b\n\"", "\"b", "\" \""] {
+            texts.push(text("1", to, "1", "}"));
+        }
+        for end in ["", "}}", "} ", ",\"signal\":true}", ",\"body\":1}", ",\"op\":\"ping\"}"] {
+            texts.push(text("1", "\"b\"", "1", end));
+        }
+        for text in &texts {
+            let told = |read: Result<Said<'_>, Fault<'_>>| format!("{read:?}");
+            assert_eq!(told(read(text)), told(read_members(text)), "{text}");
+        }
     }
 
     proptest! {
