@@ -88,7 +88,7 @@ fn connect(
         let mut open = Vec::new();
         for one in opening {
             let opened = one.await.expect("the load generator does not panic");
-            open.push(opened.map_err(lost)?);
+            open.push(opened.map_err(lost)?.0);
         }
         Ok(open)
     })?;

@@ -1,6 +1,6 @@
 //! One sender and one receiver, on one node or on two.
 
-use super::raw::{Raw, TEXT, frames, lost, number_after, push};
+use super::raw::{Raw, TEXT, find, frames, lost, number_after, push, push_head};
 use super::{BODY_BYTES, WINDOW};
 use crate::cli::bench::goals::{Figure, Goal};
 use crate::cli::bench::reopen::{Served, serve_with};
@@ -81,7 +81,7 @@ pub(super) fn warm(sender: &mut Raw, to: &str) -> Result<u64, Failure> {
         while !settled {
             sender.read(|text| {
                 settled |= number_after(text, b"\"upto\":") == Some(n);
-                delivered |= text.windows(11).any(|part| part == b"\"delivered\"");
+                delivered |= find(text, b"\"delivered\"").is_some();
             })?;
         }
         if delivered {
@@ -97,13 +97,17 @@ pub(super) fn warm(sender: &mut Raw, to: &str) -> Result<u64, Failure> {
 
 /// Appends one message.
 pub(super) fn push_send(out: &mut Vec<u8>, n: u64, to: &str) {
-    let mut text = Vec::with_capacity(256);
-    text.extend_from_slice(b"{\"op\":\"send\",\"n\":");
-    let _ = write!(text, "{n},{to},\"body\":\"");
-    text.resize(text.len() + BODY_BYTES - 2, b'x');
-    text.extend_from_slice(b"\"}");
-    push(out, TEXT, &text);
+    let mut number = itoa::Buffer::new();
+    let number = number.format(n).as_bytes();
+    let parts: [&[u8]; 6] =
+        [b"{\"op\":\"send\",\"n\":", number, b",", to.as_bytes(), b",\"body\":\"", &BODY];
+    push_head(out, TEXT, parts.iter().map(|part| part.len()).sum::<usize>() + 2);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(b"\"}");
 }
+
+/// A body without its quotes.
+const BODY: [u8; BODY_BYTES - 2] = [b'x'; BODY_BYTES - 2];
 
 /// Counts what comes until it is all; acknowledges each read.
 pub(super) fn receive(
@@ -139,10 +143,9 @@ pub(super) fn receive(
 /// Reads what the sender is told, so that nothing waits for it.
 pub(super) fn drain(mut raw: Raw, failed: &AtomicBool) {
     let bad: [&[u8]; 3] = [b"\"offline\"", b"\"unknown\"", b"\"refused\""];
-    let has = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|part| part == what);
     while raw
         .read(|text| {
-            if bad.iter().any(|bad| has(text, bad)) {
+            if bad.iter().any(|bad| find(text, bad).is_some()) {
                 failed.store(true, Ordering::Release);
             }
         })

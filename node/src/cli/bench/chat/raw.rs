@@ -33,7 +33,7 @@ impl Raw {
         let end = loop {
             raw.fill()?;
             let read = &raw.buffer[..raw.filled];
-            if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(at) = find(read, b"\r\n\r\n") {
                 break at + 4;
             }
         };
@@ -98,7 +98,7 @@ impl Raw {
         let mut found = false;
         while !found {
             self.read(|payload| {
-                found |= payload.windows(what.len()).any(|part| part == what.as_bytes());
+                found |= find(payload, what.as_bytes()).is_some();
             })?;
         }
         Ok(())
@@ -139,8 +139,14 @@ pub(super) fn frames(bytes: &[u8], on: &mut impl FnMut(&[u8])) -> usize {
 
 /// Appends a client's frame.
 pub(super) fn push(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    push_head(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Appends the head of a client's frame of so many bytes.
+pub(super) fn push_head(out: &mut Vec<u8>, opcode: u8, length: usize) {
     out.push(0x80 | opcode);
-    match payload.len() {
+    match length {
         length @ 0..126 => out.push(0x80 | length as u8),
         length @ 126..0x1_0000 => {
             out.push(0x80 | 126);
@@ -152,12 +158,16 @@ pub(super) fn push(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
         }
     }
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(payload);
 }
 
 /// The number behind `name` in a JSON text that is known to have it.
 pub(super) fn number_after(text: &[u8], name: &[u8]) -> Option<u64> {
-    let at = text.windows(name.len()).position(|part| part == name)? + name.len();
+    let at = find(text, name)? + name.len();
     let digits = text[at..].iter().take_while(|byte| byte.is_ascii_digit());
     Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// Where `part` begins in `text`.
+pub(super) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    memchr::memmem::find(text, part)
 }

@@ -2,7 +2,7 @@
 
 use super::BODY_BYTES;
 use super::pair::{MICROS, drain, hello, nodes, try_read};
-use super::raw::{Raw, TEXT, handshake, lost, number_after, push};
+use super::raw::{Raw, TEXT, find, frames, handshake, lost, number_after, push};
 use crate::cli::bench::goals::{Figure, Goal};
 use crate::cli::bench::reopen::Served;
 use crate::cli::bench::report::{Part, Round, per_second};
@@ -29,13 +29,14 @@ pub(super) const ROOM: Part = Part {
     run: room,
 };
 
-/// A socket of one who listens, as far as the room's answer.
+/// A socket of one who listens, as far as the room's answer, and what was read behind it: the
+/// beginning of a frame.
 pub(super) async fn join(
     host: String,
     user: String,
     client: u64,
     room: bool,
-) -> std::io::Result<TcpStream> {
+) -> std::io::Result<(TcpStream, Vec<u8>)> {
     let mut tcp = TcpStream::connect(&host).await?;
     tcp.set_nodelay(true)?;
     tcp.write_all(handshake(&host, "/v1/ws").as_bytes()).await?;
@@ -54,16 +55,21 @@ pub(super) async fn join(
     tcp.write_all(&out).await?;
     let wanted: &[u8] = if room { b"\"done\"" } else { b"\"welcome\"" };
     let mut read = Vec::new();
-    while !read.windows(wanted.len()).any(|part| part == wanted) {
+    while find(&read, wanted).is_none() {
         if tcp.read_buf(&mut read).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(tcp)
+    let whole = frames(&read, &mut |_| {});
+    Ok((tcp, read.split_off(whole)))
 }
 
-async fn listen(tcp: TcpStream, last: u64, received: Arc<AtomicU64>) -> std::io::Result<u64> {
-    let (mut kept, mut m, mut n) = (Vec::new(), 0, 0);
+async fn listen(
+    (tcp, mut kept): (TcpStream, Vec<u8>),
+    last: u64,
+    received: Arc<AtomicU64>,
+) -> std::io::Result<u64> {
+    let (mut m, mut n) = (0, 0);
     let mut scratch = vec![0; 16 * 1024];
     while m < last {
         tcp.readable().await?;
