@@ -133,7 +133,6 @@ impl Chat {
             if let Some(node) = self.nodes.get_mut(index) {
                 node.reachable = false;
                 node.ask_at = None;
-                (node.posts, node.runs) = Default::default();
             }
             self.on_node_lost(ctx, index);
             return;

@@ -409,13 +409,18 @@ impl Chat {
         }
     }
 
-    /// A node cannot be reached any more: it will not say what became of what it has.
+    /// A node cannot be reached any more, or has begun a new run: it will not say what became of
+    /// what it has, and nobody there waits for what is gathered for it.
     pub(super) fn on_node_lost(&mut self, ctx: &mut Ctx, index: NodeIndex) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            (node.posts, node.runs) = Default::default();
+        }
+        self.posting.remove(&index);
+        self.answering.remove(&index);
         let senders: Vec<Sid> = self.sessions.keys().collect();
         for sender in senders {
             self.on_settled(ctx, index, Run { sender, from: 0, count: u64::MAX, sessions: 0 });
         }
-        self.posting.remove(&index);
     }
 
     /// Ends the step for senders: what is settled is told in order.
