@@ -63,6 +63,9 @@ pub const CHANNEL_QUEUE_MAX: usize = 4_096;
 pub const CHANNEL_WINDOW_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of messages of a reliable channel that wait for the window.
 pub const CHANNEL_QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of unicasts that are sent over a link while its queue is full; others are dropped, and sent
+/// again by their channels.
+pub const UNICASTS_OVER_FULL_BYTES_MAX: usize = 64 * 1024;
 /// Pings of the mesh that one node waits for.
 pub const PINGS_MAX: usize = 1_024;
 /// Bytes of entries in one page of catching up.

@@ -147,10 +147,19 @@ impl Channels {
         }
     }
 
-    /// Sends again what is due.
-    pub(crate) fn on_tick(&mut self, now: Time, out: &mut ToSend) {
+    /// Sends again what is due, but not to where the way is full: it may be on the way still.
+    pub(crate) fn on_tick(
+        &mut self,
+        now: Time,
+        is_full: impl Fn(NodeId) -> bool,
+        out: &mut ToSend,
+    ) {
         for (node, channel) in &mut self.channels {
             if channel.resend_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            if is_full(*node) {
+                channel.resend_at = Some(now + RESEND_MS_MIN);
                 continue;
             }
             for (sequence, tag, body) in &channel.window {
@@ -265,7 +274,7 @@ mod tests {
                         }
                     }
                 }
-                a.on_tick(now, &mut wire);
+                a.on_tick(now, |_| false, &mut wire);
                 for last in (1..wire.len()).rev() {
                     wire.swap(last, rng.below(last as u64 + 1) as usize);
                 }
@@ -273,6 +282,19 @@ mod tests {
             let expected: Vec<_> = (0..600u64).map(|n| n.to_be_bytes().to_vec()).collect();
             assert_eq!(got, expected, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn nothing_is_sent_again_while_the_way_is_full() {
+        let (mut a, mut wire) = (Channels::new(10), Vec::new());
+        send(&mut a, 1, &mut wire).unwrap();
+        wire.clear();
+        for ms in (0..60_000).step_by(100) {
+            a.on_tick(Time(ms), |_| true, &mut wire);
+        }
+        assert_eq!(wire, []);
+        a.on_tick(a.next_tick().unwrap(), |_| false, &mut wire);
+        assert_eq!(wire.len(), 1);
     }
 
     #[test]
@@ -301,7 +323,7 @@ mod tests {
         let (mut got, mut now) = (Vec::new(), Time(0));
         while got.len() < usize::from(sent) {
             now = now + RESEND_MS_MAX;
-            a.on_tick(now, &mut wire);
+            a.on_tick(now, |_| false, &mut wire);
             for (to, body) in std::mem::take(&mut wire).into_iter().rev() {
                 if to == B {
                     got.extend(b.on_message(now, (A, 10), body, &mut wire).unwrap());

@@ -3,6 +3,7 @@
 use crate::ctx::{Ctx, Marks};
 use crate::engine::Output;
 use crate::id::{LinkId, NodeId};
+use crate::limits::UNICASTS_OVER_FULL_BYTES_MAX;
 use crate::time::Time;
 use crate::wire::frame::{Kind, Packer, Unpacker};
 
@@ -27,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) round_trip_ms: Option<u64>,
     /// Its send queue is full: what can be made up for later is not sent.
     pub(crate) behind: bool,
+    /// Bytes of unicasts that were sent all the same.
+    pub(crate) over_full: usize,
     /// Whether the neighbor has told which records it has; it is answered once.
     pub(crate) digested: bool,
     /// Up to where the neighbor had everything spread when something of it was found to be missing
@@ -58,6 +61,7 @@ impl Link {
             pinged: None,
             round_trip_ms: None,
             behind: false,
+            over_full: 0,
             digested: false,
             lacks: None,
             regrafted: 0,
@@ -72,6 +76,14 @@ impl Link {
     pub(crate) fn ping_due(&self, ping_ms: u64) -> Time {
         let due = (self.last_heard + ping_ms).min(self.measured + MEASURE_MS);
         self.pinged.map_or(due, |at| due.max(at + ping_ms))
+    }
+
+    /// Whether a unicast of so many bytes may be sent: while the queue is full only a few may.
+    pub(crate) fn takes_unicast(&mut self, bytes: usize) -> bool {
+        if self.behind {
+            self.over_full += bytes;
+        }
+        self.over_full <= UNICASTS_OVER_FULL_BYTES_MAX
     }
 
     /// Hands over what was packed.

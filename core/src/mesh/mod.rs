@@ -218,6 +218,7 @@ impl Mesh {
 
     pub(crate) fn on_link_drained(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        link.over_full = 0;
         if std::mem::take(&mut link.behind) {
             let node = link.node;
             self.tell_neighbor(node, NeighborChange::Drained);
@@ -360,7 +361,12 @@ impl Mesh {
         match self.routes.way(unicast.to) {
             Some((_, hop)) if unicast.hops_left > 0 => {
                 let body = unicast.encode();
-                self.push_to_neighbor(hop, Speaks::AtOnce, Kind::Unicast, &[&body]);
+                let link = self.neighbors.get(&hop).and_then(|id| self.links.get_mut(id));
+                if link.is_some_and(|link| link.takes_unicast(body.len())) {
+                    self.push_to_neighbor(hop, Speaks::AtOnce, Kind::Unicast, &[&body]);
+                } else {
+                    ctx.stats.undeliverable += 1; // its channel sends it again
+                }
             }
             _ => ctx.stats.undeliverable += 1,
         }
@@ -401,7 +407,12 @@ impl Mesh {
             }
         }
         let mut to_send = ToSend::new();
-        self.channels.on_tick(now, &mut to_send);
+        let (routes, neighbors, links) = (&self.routes, &self.neighbors, &self.links);
+        let is_full = |node| {
+            let hop = routes.way(node).and_then(|(_, hop)| neighbors.get(&hop));
+            hop.is_some_and(|id| links[id].behind)
+        };
+        self.channels.on_tick(now, is_full, &mut to_send);
         self.send_unicasts(ctx, to_send);
         self.pings.on_tick(ctx);
     }

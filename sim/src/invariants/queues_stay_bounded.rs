@@ -3,11 +3,12 @@
 
 use super::{Invariant, Verdict};
 use crate::world::World;
-use folkmoot_core::limits::PAGE_BYTES_MAX;
+use folkmoot_core::limits::{PAGE_BYTES_MAX, UNICASTS_OVER_FULL_BYTES_MAX};
 
 /// Bytes that a node may send into a queue that it knows to be full: one page and envelopes that
-/// were asked for (a page each at most), and what keeps a link alive.
-pub const OVER_FULL_BYTES_MAX: usize = 2 * PAGE_BYTES_MAX + 64 * 1024;
+/// were asked for (a page each at most), a few unicasts, and what keeps a link alive.
+pub const OVER_FULL_BYTES_MAX: usize =
+    2 * PAGE_BYTES_MAX + UNICASTS_OVER_FULL_BYTES_MAX + 64 * 1024;
 
 /// No sender went on for long after it was told to stop; none burst (watched during the run).
 pub struct QueuesStayBounded;
