@@ -15,6 +15,7 @@ pub mod faults;
 pub mod host;
 pub mod identity;
 pub mod invariants;
+pub mod met;
 pub mod network;
 pub mod notices;
 pub mod oracle;

@@ -5,6 +5,7 @@
 
 use crate::client::Clients;
 use crate::host::Host;
+use crate::met::Met;
 use crate::network::{DIAL_MS_MAX, LinkEvent, Network};
 use crate::notices::Notices;
 use crate::oracle::Oracle;
@@ -105,6 +106,8 @@ pub struct World {
     pub clients: Clients,
     /// What clients were promised.
     pub oracle: Oracle,
+    /// Who knows of whom.
+    pub met: Met,
     /// What nodes noted for their operators.
     pub notices: Notices,
     /// The first violation.
@@ -135,6 +138,7 @@ impl World {
             judged: None,
             clients: Clients::new(&options),
             oracle: Oracle::default(),
+            met: Met::new(options.nodes),
             notices: Notices::default(),
             violation: None,
             trace: Trace::new(loud),
@@ -353,6 +357,7 @@ impl World {
             return; // half open: the dialling end finds out
         }
         self.network.open(number, 1);
+        self.met.link(from, to, self.now);
         let (link, node) = (LinkId(number * 2 + 1), self.hosts[from].id);
         self.feed(to, Input::LinkUp { link, node, boot, wall_ms, dialled: None });
     }

@@ -124,9 +124,9 @@ fn the_newest_stands(
         Some(entry) if entry.version >= version => Ok(()),
         Some(entry) if is_value_of(world, entry, op, index) => Ok(()),
         None if vanishing => Ok(()),
-        Some(entry) if has_ended(world, &op.writes[index].1) && has_ended_entry(world, entry) => {
-            Ok(())
-        }
+        Some(entry) if has_ended(world, &op.writes[index].1) && !is_live(world, entry) => Ok(()),
+        Some(entry) if op.writes[index].1 == Wish::Delete && !is_live(world, entry) => Ok(()),
+        Some(entry) if was_forgotten_alone(world, op, index, entry) => Ok(()),
         other => Err(format!("{path} was acknowledged as {version:?}, all hold {}", brief(other))),
     }
 }
@@ -136,8 +136,17 @@ fn has_ended(world: &World, wish: &Wish) -> bool {
     matches!(wish, Wish::Ends(end) if *end <= true_ms(world.now))
 }
 
-fn has_ended_entry(world: &World, entry: &Entry) -> bool {
-    !entry.is_live(true_ms(world.now))
+fn is_live(world: &World, entry: &Entry) -> bool {
+    entry.is_live(true_ms(world.now))
+}
+
+/// Whether what stands is older than a delete that was forgotten in its time, before the nodes of
+/// the two writes knew of each other: nobody could know that somebody holds something older.
+fn was_forgotten_alone(world: &World, op: &Op, index: usize, entry: &Entry) -> bool {
+    let found = entry.value.as_ref().and_then(|value| world.oracle.find(value));
+    let forgotten = op.at_ms + world.options.limits.tombstone_grace_ms;
+    may_vanish(&op.writes[index].1)
+        && found.is_some_and(|(_, older)| !world.met.by(op.node, older.node, forgotten))
 }
 
 fn is_value_of(world: &World, entry: &Entry, op: &Op, index: usize) -> bool {
