@@ -130,13 +130,15 @@ async fn known(node: &Node) -> u64 {
 
 fn directory(bench: &Bench) -> Result<Round, Failure> {
     let node = bench.start("crowd", None)?;
-    let served = serve_with(&bench.data_dir("watching"), Some(&node.url()))?;
-    std::thread::sleep(Duration::from_secs(2));
-    let before = served.resident_mb();
+    let served = serve_with(&bench.data_dir("watching"), None)?;
     let count = bench.scaled(100_000);
     let sessions = crowd(bench, &node, 'u', count)?;
+    std::thread::sleep(Duration::from_secs(2));
+    let before = served.resident_mb();
     let until = Instant::now() + Duration::from_secs(60);
     let client = crate::cli::client::Client::at(&served.url);
+    let peer = serde_json::json!({ "address": node.url() }).to_string();
+    client.json(ureq::http::Method::POST, "/v1/mesh/peers", peer.as_bytes())?;
     loop {
         let status = client.json(ureq::http::Method::GET, "/v1/mesh", &[])?;
         let users = status["nodes"].as_array().into_iter().flatten();
