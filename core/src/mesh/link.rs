@@ -151,4 +151,14 @@ mod tests {
             assert!(prefer_new(own, &link(1, other, 7, dialled), &link(2, other, 7, dialled)));
         }
     }
+
+    #[test]
+    fn a_full_link_takes_unicasts_up_to_the_limit_and_not_one_byte_more() {
+        let node = NodeId([1; 32]);
+        let mut link = Link::new(LinkId(1), (node, 1), None, 0, Time(0));
+        assert!(link.takes_unicast(10 * UNICASTS_OVER_FULL_BYTES_MAX), "it is not full");
+        link.behind = true;
+        assert!(link.takes_unicast(UNICASTS_OVER_FULL_BYTES_MAX));
+        assert!(!link.takes_unicast(1));
+    }
 }

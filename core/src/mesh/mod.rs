@@ -410,7 +410,7 @@ impl Mesh {
         let (routes, neighbors, links) = (&self.routes, &self.neighbors, &self.links);
         let is_full = |node| {
             let hop = routes.way(node).and_then(|(_, hop)| neighbors.get(&hop));
-            hop.is_some_and(|id| links[id].behind)
+            hop.and_then(|id| links.get(id)).is_some_and(|link| link.behind)
         };
         self.channels.on_tick(now, is_full, &mut to_send);
         self.send_unicasts(ctx, to_send);

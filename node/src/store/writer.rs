@@ -7,7 +7,7 @@
 //!
 //! What no caller waits for, entries of other nodes, is put off a little while it comes as a
 //! stream: one sync for [`STREAM_PAUSE`] instead of one for each few entries leaves the disk and the
-//! cores to those who do wait, often on a node beside. A single change is never put off.
+//! cores to those who do wait, often on a node beside. A change that comes alone is not put off.
 //! Limits: `GATHERED_BYTES_MAX`, `GATHERED_OUTPUTS_MAX`, `STREAM_PAUSE`.
 
 use super::check::Opened;
@@ -97,6 +97,10 @@ impl Writer {
             // Outputs that wait for nothing stay with the caller, who acts on them.
             if !outputs.is_empty() && (gathered.busy || !gathered.is_empty()) {
                 gathered.push_outputs(outputs);
+                // The writer may be putting off what is before it.
+                if gathered.awaited && !gathered.busy {
+                    self.shared.work.notify_one();
+                }
             }
             return self.ticket;
         }
@@ -230,5 +234,27 @@ mod tests {
         assert!(gathered.is_pressing());
         assert!(Gathered { closed: true, ..Gathered::default() }.is_pressing());
         assert!(Gathered { bytes: GATHERED_BYTES_MAX, ..Gathered::default() }.is_pressing());
+    }
+
+    #[test]
+    fn a_reply_without_a_batch_does_not_wait_for_a_stream_that_is_put_off() {
+        let shared = Arc::new(Shared {
+            gathered: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            done: AtomicU64::new(0),
+        });
+        shared.lock().batches.push(Arc::default());
+        let waiting = shared.clone();
+        let thread = std::thread::spawn(move || {
+            let mut gathered = waiting.lock();
+            while !gathered.is_pressing() {
+                gathered = waiting.work.wait(gathered).unwrap();
+            }
+        });
+        let mut writer = Writer { shared, thread: None, ticket: 0 };
+        let reply = Output::Reply(SessionId(1), RequestId(1), Reply::Done);
+        writer.hand_over(Arc::default(), &mut vec![reply]);
+        thread.join().unwrap();
     }
 }
