@@ -17,6 +17,7 @@ mod decodes;
 mod directory;
 #[cfg(test)]
 mod golden;
+mod hold;
 mod nodes;
 mod presence;
 mod receive;

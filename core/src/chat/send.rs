@@ -1,10 +1,8 @@
 //! From the sender's side: where a message goes, and what became of it.
 //!
 //! A message stays in the window of its session until all nodes that it went to have answered.
-//! If nobody there took it in, it is held here until its user is somewhere again, or for
-//! `hold_ms`. Order within a conversation: messages take other ways than the earlier ones only when
-//! those are settled, and are held until then; and what failed is not tried again after a later
-//! one has arrived.
+//! If nobody there took it in, it is held (`hold.rs`). Order within a conversation: messages take
+//! other ways than the earlier ones only when those are settled, and are held until then.
 
 use super::Chat;
 use super::directory::NodeIndex;
@@ -117,7 +115,7 @@ impl Chat {
 
     /// Sees to it that a flow knows the nodes of its target. `false` if messages must not take the
     /// way now, for earlier ones are at nodes that it leaves out.
-    fn find_way(&self, sid: Sid, from: &Name, to: &Target, flow: &mut Flow) -> bool {
+    pub(super) fn find_way(&self, sid: Sid, from: &Name, to: &Target, flow: &mut Flow) -> bool {
         if flow.version == self.version {
             return true;
         }
@@ -197,7 +195,7 @@ impl Chat {
     }
 
     /// Puts a flow in its place, while something of it is under way or held.
-    fn put_back(&mut self, sid: Sid, to: &Target, flow: Flow) {
+    pub(super) fn put_back(&mut self, sid: Sid, to: &Target, flow: Flow) {
         let Some(session) = self.sessions.get_mut(sid) else { return };
         if flow.under_way == 0 && flow.held.is_empty() {
             session.flows.remove(to);
@@ -207,7 +205,13 @@ impl Chat {
     }
 
     /// Hands a message to a node, this one or another.
-    fn hand_over(&mut self, now: Time, index: NodeIndex, sid: Sid, message: &Arc<Message>) {
+    pub(super) fn hand_over(
+        &mut self,
+        now: Time,
+        index: NodeIndex,
+        sid: Sid,
+        message: &Arc<Message>,
+    ) {
         if index == 0 {
             return self.arrive(now, 0, sid, message);
         }
@@ -262,92 +266,6 @@ impl Chat {
             false
         });
     }
-
-    // Holding
-
-    /// Keeps a message until its user can be reached.
-    fn hold(&mut self, ctx: &Ctx, sid: Sid, flow: &mut Flow, message: Arc<Message>) {
-        let until = ctx.now.time + ctx.limits.hold_ms;
-        flow.held.push_back(message.number);
-        if let Target::User(user) = &message.to {
-            self.holding.entry(user.clone()).or_default().insert(sid);
-            self.hold_at.insert((until, user.clone()));
-        }
-        if let Some(session) = self.sessions.get_mut(sid) {
-            let bytes = message.body.len() + MESSAGE_COST_BYTES;
-            session.push(ctx.now.time, message.number, bytes, Fate::Held { message, until });
-        }
-    }
-
-    /// Tries what is held for users who have come, and gives up what was held for too long.
-    pub(super) fn try_held(&mut self, ctx: &mut Ctx) {
-        while let Some((at, user)) = self.hold_at.first().cloned()
-            && at <= ctx.now.time
-        {
-            self.hold_at.remove(&(at, user.clone()));
-            self.retry.insert(user);
-        }
-        for user in std::mem::take(&mut self.retry) {
-            for sid in self.holding.remove(&user).unwrap_or_default() {
-                if self.try_user(ctx, sid, &user) {
-                    self.holding.entry(user.clone()).or_default().insert(sid);
-                }
-            }
-        }
-    }
-
-    /// Tries what one session holds for a user. Whether it still holds something afterwards.
-    fn try_user(&mut self, ctx: &mut Ctx, sid: Sid, user: &Name) -> bool {
-        let to = Target::User(user.clone());
-        let Some(session) = self.sessions.get_mut(sid) else { return false };
-        let Some(place) = session.flows.get_mut(&to) else { return false };
-        let (mut flow, from) = (std::mem::take(place), session.user.clone());
-        let way_open = self.find_way(sid, &from, &to, &mut flow);
-        if way_open && flow.under_way == 0 && !flow.to.is_empty() {
-            for number in std::mem::take(&mut flow.held) {
-                self.start_again(ctx.now.time, sid, &mut flow, number);
-            }
-        }
-        self.give_up(ctx.now.time, sid, &mut flow);
-        let still = !flow.held.is_empty();
-        self.put_back(sid, &to, flow);
-        still
-    }
-
-    fn start_again(&mut self, now: Time, sid: Sid, flow: &mut Flow, number: u64) {
-        let Some(sent) = self.sessions.get_mut(sid).and_then(|s| s.sent(number)) else { return };
-        let Fate::Held { message, until } = &sent.fate else { return };
-        if number < flow.delivered {
-            sent.fate = Fate::Done(Outcome::Offline);
-            return;
-        }
-        let (message, nodes) = (message.clone(), Waits::new(&flow.to));
-        let until = Some(*until);
-        (sent.until, sent.at) = (until, now);
-        sent.fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
-        flow.under_way += 1;
-        for index in &flow.to {
-            self.hand_over(now, *index, sid, &message);
-        }
-    }
-
-    /// Ends what was held for its time.
-    fn give_up(&mut self, now: Time, sid: Sid, flow: &mut Flow) {
-        let Some(session) = self.sessions.get_mut(sid) else { return };
-        flow.held.retain(|number| {
-            let Some(sent) = session.sent(*number) else { return false };
-            match &sent.fate {
-                Fate::Held { until, .. } if *until <= now => {
-                    sent.fate = Fate::Done(Outcome::Offline);
-                    false
-                }
-                fate => matches!(fate, Fate::Held { .. }),
-            }
-        });
-        self.settling.push(sid);
-    }
-
-    // Settling
 
     /// A node says what became of messages of a session of this node.
     pub(super) fn on_settled(&mut self, ctx: &Ctx, index: NodeIndex, run: Run) {
