@@ -253,12 +253,22 @@ fn read_all(
     let result = loop {
         bytes.clear();
         *number += 1;
-        match input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes) {
+        match input.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut bytes) {
             Ok(0) => break Ok(()),
             Ok(_) => {}
-            Err(error) => break Err(Failure::new(Exit::Failed, "cannot read on").why(error)),
+            Err(error) => break Err(cannot_read(error)),
         }
-        if *number < from_line || bytes.trim_ascii().is_empty() {
+        let is_long = bytes.len() as u64 > LINE_BYTES_MAX && !bytes.ends_with(b"\n");
+        if *number < from_line {
+            if is_long && let Err(error) = input.skip_until(b'\n') {
+                break Err(cannot_read(error));
+            }
+            continue;
+        }
+        if is_long {
+            break Err(long_line(*number));
+        }
+        if bytes.trim_ascii().is_empty() {
             continue;
         }
         let line: Line<'_> = match serde_json::from_slice(&bytes) {
@@ -290,6 +300,16 @@ fn bad_line(number: u64, bytes: &[u8], error: &serde_json::Error) -> Failure {
         .why(format!("{error}\n{text}"))
 }
 
+fn cannot_read(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, "cannot read on").why(error)
+}
+
+fn long_line(number: u64) -> Failure {
+    let most = LINE_BYTES_MAX / 1024 / 1024;
+    Failure::new(Exit::Failed, format!("line {number} is over {most} MiB"))
+        .why("no value is that large: is a line break missing?")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,5 +325,39 @@ mod tests {
         assert_eq!(batch.lines, [4, 5]);
         let body = String::from_utf8(batch.body).unwrap();
         assert_eq!(body, r#"{"items":[{"path":"a","value":1.50},{"path":"b","value":{}}"#);
+    }
+
+    /// Imports a text to a node that takes everything: how many lines, or why it stopped.
+    fn import(text: &str, from_line: u64) -> (u64, Option<String>) {
+        let (send, batches) = sync_channel::<(usize, Vec<u8>)>(1);
+        let (told, done) = sync_channel(1);
+        std::thread::spawn(move || {
+            while let Ok((number, _)) = batches.recv() {
+                told.send((number, Ok(()))).expect("the window waits for it");
+            }
+        });
+        let (waiting, bar) = (VecDeque::new(), ProgressBar::hidden());
+        let mut window =
+            Window { send, done, waiting, first: 0, in_flight: 0, in_flight_max: 1, written: 0 };
+        let input = Box::new(std::io::Cursor::new(text.to_owned()));
+        let result = read_all(input, from_line, &mut window, &bar, &mut 0);
+        (window.written, result.err().map(|failure| failure.to_string()))
+    }
+
+    #[test]
+    fn the_longest_line_is_written_and_a_longer_one_is_named_and_can_be_skipped() {
+        let line = |path: &str, bytes: u64| {
+            let text = format!(r#"{{"path":"{path}","value":1}}"#);
+            let blanks = usize::try_from(bytes).unwrap().saturating_sub(text.len());
+            format!("{text}{}\n", " ".repeat(blanks))
+        };
+        let most = line("most", LINE_BYTES_MAX) + &line("next", 0);
+        assert_eq!(import(&most, 1), (2, None));
+        assert_eq!(import(most.trim_end_matches('\n'), 1), (2, None));
+        let over = line("first", 0) + &line("over", LINE_BYTES_MAX + 1) + &line("last", 0);
+        let (written, error) = import(&over, 1);
+        assert!(error.unwrap().contains("line 2 is over 4 MiB"));
+        assert_eq!(written, 1, "what stands before it");
+        assert_eq!(import(&over, 3), (1, None), "what stands behind it");
     }
 }
