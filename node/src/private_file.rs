@@ -2,7 +2,7 @@
 //!
 //! Promise: a file is either the old one or the new one, also after a crash, and what was
 //! reported written is on disk. A file that others may read is refused, not quietly repaired:
-//! whoever made it so should know that the secret may be out.
+//! whoever made it so should know that the secret may be out. Limits: `FILE_BYTES_MAX`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -55,7 +55,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError>
     };
     check_mode(path, &file)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
-    let read = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let read = read.and_then(|_| check_length(&bytes));
     read.map_err(|source| io_error("read", path, source))?;
     Ok(Some(bytes))
 }
@@ -64,6 +65,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError>
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let draft = path.with_extension("draft");
     let attempt = || {
+        check_length(bytes)?;
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -79,6 +81,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         sync_directory(path)
     };
     attempt().map_err(|source| io_error("write", path, source))
+}
+
+fn check_length(bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let why = "it is over 64 KiB, and what belongs there is smaller: put it back from a backup";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -140,5 +150,21 @@ mod tests {
             assert!(error.contains(&format!("mode {mode:04o}")), "{error}");
             assert!(error.contains("chmod 600"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_largest_file_is_kept_whole_and_a_larger_one_is_refused_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret.key");
+        let most = vec![b'x'; usize::try_from(FILE_BYTES_MAX).unwrap()];
+        let over = [&most[..], b"y"].concat();
+        write(&path, &most).unwrap();
+        let error = write(&path, &over).unwrap_err().to_string();
+        assert!(error.contains("cannot write") && error.contains("over 64 KiB"), "{error}");
+        assert_eq!(*read(&path).unwrap().unwrap(), most);
+        fs::write(&path, &over).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("cannot read") && error.contains("over 64 KiB"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), over);
     }
 }
