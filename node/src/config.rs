@@ -319,6 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_file_is_read_whole_and_one_byte_more_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("folkmoot.toml");
+        let text = |bytes: u64| {
+            let text = "ping_ms = 200\n";
+            text.to_owned() + &" ".repeat(usize::try_from(bytes).unwrap() - text.len())
+        };
+        std::fs::write(&path, text(FILE_BYTES_MAX)).unwrap();
+        assert_eq!(read_file(&path, true).unwrap(), Some(text(FILE_BYTES_MAX)));
+        std::fs::write(&path, text(FILE_BYTES_MAX + 1)).unwrap();
+        let error = read_file(&path, false).unwrap_err();
+        assert!(error.what.contains("folkmoot.toml: it is over 1 MiB"), "{error}");
+    }
+
+    #[test]
     fn a_wrong_secret_is_not_shown() {
         let error = resolve("secret = ['hunter2']", &[], Flags::default()).unwrap_err();
         assert!(!error.what.contains("hunter2"), "{error}");

@@ -1,5 +1,6 @@
 //! The limits of the HTTP port, each with its unit and default.
 
+use folkmoot_core::limits::CHAT_BODY_BYTES_MAX;
 use std::time::Duration;
 
 /// Bytes of a request line with its headers.
@@ -10,6 +11,8 @@ pub(crate) const HEADERS_MAX: usize = 32;
 pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the body of a batch: its paths and values, and room for the JSON around them.
 pub(crate) const BATCH_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of the body of a message: what is said, with its JSON, names and an id around it.
+pub(crate) const LETTER_BODY_BYTES_MAX: usize = CHAT_BODY_BYTES_MAX + 4 * 1024;
 /// Bytes of any other body that is not a value.
 pub(crate) const SMALL_BODY_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of values in one page of a scan, at which the page is ended.

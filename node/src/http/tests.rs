@@ -72,6 +72,11 @@ fn no_links() -> Links {
     Links::new(keys, Arc::new(network), 0, inbox().0)
 }
 
+/// A text with blanks behind it: part of a body, and of nothing that it means.
+fn padded(text: &str, bytes: usize) -> String {
+    text.to_owned() + &" ".repeat(bytes - text.len())
+}
+
 /// A client on this machine.
 fn local() -> Ends {
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));

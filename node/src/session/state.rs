@@ -13,11 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Requests of one session that wait for their reply.
-const REQUESTS_MAX: usize = 4_096;
+pub(super) const REQUESTS_MAX: usize = 4_096;
 /// Bytes of events that wait for a session.
-const EVENT_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Events that wait for a session.
-const EVENTS_MAX: usize = 16_384;
+pub(super) const EVENTS_MAX: usize = 16_384;
 /// Room for events that a session keeps while there are none.
 const IDLE_EVENTS_MAX: usize = 4;
 /// Marks the ids of requests whose replies are read one after another.

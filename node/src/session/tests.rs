@@ -3,11 +3,13 @@
 use super::*;
 use crate::inbox::{Receiver, inbox};
 use bytes::Bytes;
+use folkmoot_core::chat::words::ChatEvent;
 use folkmoot_core::data::{Entry, EntryKey, Strategy};
 use folkmoot_core::id::{NodeId, Path, WatchId};
 use folkmoot_core::replica::Version;
 use folkmoot_core::request::{Changed, DataRequest, MeshRequest, Write};
 use folkmoot_core::time::Stamp;
+use state::{EVENT_BYTES_MAX, EVENTS_MAX, REQUESTS_MAX};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -140,7 +142,7 @@ async fn a_session_with_too_many_requests_is_told_so() {
             Poll::Pending => drop(hand.inputs()),
         }
     };
-    assert_eq!((sent, refused), (4_096, ErrorCode::Busy));
+    assert_eq!((sent, refused), (REQUESTS_MAX, ErrorCode::Busy));
 }
 
 #[tokio::test]
@@ -200,6 +202,36 @@ async fn a_session_that_does_not_read_is_closed_and_told_why() {
     assert!(session.closed_reason().unwrap().contains("does not read"));
     assert!(matches!(hand.inputs()[..], [Input::SessionClosed(id)] if id == session.id()));
     assert!(matches!(session.ask(ping()).await, Reply::Failed(ErrorCode::Closing, 0)));
+}
+
+#[tokio::test]
+async fn as_many_events_as_may_wait_are_all_read_and_one_more_closes_the_session() {
+    let small = || Event::Chat(ChatEvent::Signals(Vec::new()));
+    // An event counts 128 bytes beside its path of one byte and its value.
+    let large = || change(EVENT_BYTES_MAX / 16 - 129);
+    assert_tells_no_more_than(EVENTS_MAX, small, small()).await;
+    assert_tells_no_more_than(16, large, change(1)).await;
+}
+
+/// `most` events wait for a session that does not read, and are read; `last` is too much.
+async fn assert_tells_no_more_than(most: usize, event: impl Fn() -> Event, last: Event) {
+    let mut hand = Hand::new();
+    let mut session = hand.sessions.open(Principal::Owner);
+    let mut tell = |events: Vec<Event>, session: &Session| {
+        let mut parcels = events.into_iter().map(Parcel::Event);
+        let first = parcels.next().unwrap();
+        hand.delivery.deliver(session.id(), first, &mut || parcels.next());
+        hand.delivery.wake();
+    };
+    tell((0..most).map(|_| event()).collect(), &session);
+    for _ in 0..most {
+        assert!(poll_once(&mut Box::pin(session.next_event())).is_ready());
+    }
+    assert!(poll_once(&mut Box::pin(session.next_event())).is_pending());
+    assert_eq!(session.closed_reason(), None);
+    tell((0..most).map(|_| event()).chain([last]).collect(), &session);
+    assert!(session.next_event().await.is_none());
+    assert!(session.closed_reason().unwrap().contains("does not read"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 use super::super::{Doors, Shared, body, data, uri};
 use super::told;
 use crate::http::error::{Problem, Refusal};
+use crate::http::limits::LETTER_BODY_BYTES_MAX;
 use crate::http::who::Who;
 use crate::json;
 use crate::session::Session;
@@ -28,8 +29,6 @@ use tokio::time::timeout;
 
 /// Messages over plain HTTP whose end is not known.
 pub(crate) const LETTERS_MAX: usize = 1_024;
-/// Bytes of a request: a body with its JSON, names and an id around it.
-const LETTER_BODY_BYTES_MAX: usize = CHAT_BODY_BYTES_MAX + 4 * 1024;
 /// Bytes of the client's own name for a message.
 const ID_BYTES_MAX: usize = 256;
 /// How long an answer waits for the end of a message.

@@ -1,6 +1,7 @@
 //! What must be refused with a clear error, and leaves nothing behind.
 
 use super::*;
+use crate::http::limits::{BATCH_BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX};
 use tower_service::Service as _;
 
 /// Raw paths that name nothing.
@@ -101,6 +102,31 @@ async fn bad_bodies_are_refused_and_store_nothing() {
     assert!(is_empty(&door).await);
     let largest = format!("\"{}\"", "x".repeat(256 * 1024 - 2));
     assert_eq!(door.tell("PUT /v1/data/a", &largest).await.status, 200);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_body_of_the_largest_size_is_taken_and_one_byte_more_changes_nothing() {
+    let door = doorstep().await;
+    let peer = |port: u16| format!(r#"{{"address":"http://127.0.0.1:{port}"}}"#);
+    for (line, good, bad, max) in [
+        ("POST /v1/data", one_item("most"), one_item("over"), BATCH_BODY_BYTES_MAX),
+        ("POST /v1/mesh/peers", peer(1), peer(2), SMALL_BODY_BYTES_MAX),
+    ] {
+        let answer = door.tell(line, &padded(&good, max)).await;
+        assert_eq!(answer.status, 200, "{line}: {}", answer.body);
+        let answer = door.tell(line, &padded(&bad, max + 1)).await;
+        let said = answer.json();
+        assert_eq!((answer.status, &said["error"]), (413, &"body_too_large".into()), "{line}");
+        let detail = said["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("at most {} KiB", max / 1024)), "{detail}");
+    }
+    assert_eq!(door.ask("GET /v1/data/most").await.body, "1");
+    assert_eq!(door.ask("GET /v1/data/over").await.status, 404);
+    let mesh = door.ask("GET /v1/mesh").await.json();
+    let peers: Vec<_> = mesh["peers"].as_array().unwrap().iter().collect();
+    assert_eq!(peers.len(), 1);
+    assert_eq!(peers[0]["address"], "http://127.0.0.1:1");
     door.close().await;
 }
 

@@ -2,6 +2,8 @@
 
 use super::watch::{Client, Event};
 use super::*;
+use crate::http::limits::LETTER_BODY_BYTES_MAX;
+use folkmoot_core::limits::CHAT_BODY_BYTES_MAX;
 use serde_json::{Value, json};
 
 const SEND: &str = "POST /v1/chat/messages";
@@ -226,5 +228,28 @@ async fn bad_messages_are_refused_and_nobody_hears_them() {
         let text = format!(r#"{{"from":"{name}","to":"{name}","body":1}}"#);
         assert_eq!(door.tell(SEND, &text).await.json()["outcome"], "unknown", "{name}");
     }
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_letter_of_the_largest_size_arrives_and_one_byte_more_is_refused() {
+    let door = doorstep().await;
+    let mut billy = listen(&door, "user=billy").await;
+    let with = |body: u8| format!(r#"{{"from":"anna","to":"billy","body":{body}}}"#);
+    let (_, heard) = send_to(&door, &mut billy, &padded(&with(1), LETTER_BODY_BYTES_MAX)).await;
+    assert_eq!(heard.data["body"], 1);
+    let answer = door.tell(SEND, &padded(&with(2), LETTER_BODY_BYTES_MAX + 1)).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (413, &json!("body_too_large")));
+    let (_, heard) = send_to(&door, &mut billy, &with(3)).await;
+    assert_eq!(heard.data["body"], 3, "nobody has heard what was refused");
+    // The body alone, with its quotes.
+    let with = |bytes: usize| {
+        let text = "x".repeat(bytes - 2);
+        format!(r#"{{"from":"anna","to":"billy","body":"{text}"}}"#)
+    };
+    let (_, heard) = send_to(&door, &mut billy, &with(CHAT_BODY_BYTES_MAX)).await;
+    assert_eq!(heard.data["body"].as_str().unwrap().len(), CHAT_BODY_BYTES_MAX - 2);
+    let answer = door.tell(SEND, &with(CHAT_BODY_BYTES_MAX + 1)).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (413, &json!("message_too_large")));
     door.close().await;
 }

@@ -2,6 +2,7 @@
 
 use super::super::handshake::{Known, shake};
 use super::*;
+use folkmoot_core::limits::HELLO_BYTES_MAX;
 use folkmoot_core::mesh::handshake::{Hello, Proof};
 use futures_util::{SinkExt, StreamExt};
 use proptest::prelude::*;
@@ -174,21 +175,67 @@ fn a_proof_that_was_made_elsewhere_is_refused() {
     assert!(a.inputs.is_empty());
 }
 
+#[test]
+fn first_words_of_the_largest_size_are_taken_and_one_byte_more_is_refused() {
+    let runtime = runtime();
+    let network = network(1, 1);
+    let mut a = node(&runtime, &network);
+    // What stands behind is for newer versions.
+    let padded = |bytes: &[u8], length: usize| {
+        let mut padded = bytes.to_vec();
+        padded.resize(length, 0);
+        padded
+    };
+    let hello = |bytes| padded(&Hello::new(network.id).encode(), bytes);
+    runtime.block_on(async {
+        let mut socket = dial(&a.address).await;
+        send(&mut socket, hello(HELLO_BYTES_MAX + 1)).await;
+        assert_eq!(told(&mut socket).await.0, 4301);
+    });
+    for (length, code) in [(HELLO_BYTES_MAX + 1, Some(4301)), (HELLO_BYTES_MAX, None)] {
+        runtime.block_on(async {
+            let mut socket = dial(&a.address).await;
+            let hello = hello(HELLO_BYTES_MAX);
+            let (hash, mut sealer, _) = noise_after(&mut socket, &network, hello).await;
+            let proof = Proof::new(&Keys::generate(), network.id, &hash, 1, 0).encode();
+            send(&mut socket, sealer.seal(&padded(&proof, length))).await;
+            if let Some(code) = code {
+                assert_eq!(told(&mut socket).await.0, code);
+                assert!(a.inputs.is_empty());
+            } else {
+                a.inputs.link_up();
+            }
+        });
+    }
+}
+
 async fn noise_only(
     socket: &mut Socket<TcpStream>,
     network: &Network,
 ) -> (noise::Sealer, noise::Opener) {
-    let hello = Hello::new(network.id).encode();
+    let hello = Hello::new(network.id).encode().to_vec();
+    let (_, sealer, opener) = noise_after(socket, network, hello).await;
+    (sealer, opener)
+}
+
+/// The encryption after a hello, and the hash that a proof is to sign.
+async fn noise_after(
+    socket: &mut Socket<TcpStream>,
+    network: &Network,
+    hello: Vec<u8>,
+) -> (Vec<u8>, noise::Sealer, noise::Opener) {
+    let theirs = Hello::new(network.id).encode();
     send(socket, hello.clone()).await;
-    assert_eq!(websocket::next(socket).await.unwrap(), hello);
-    let prologue = [&[0, 26], &hello[..], &[0, 26], &hello[..]].concat();
+    assert_eq!(websocket::next(socket).await.unwrap(), theirs);
+    let length = u16::try_from(hello.len()).unwrap().to_be_bytes();
+    let prologue = [&length, &hello[..], &[0, 26], &theirs[..]].concat();
     let key = StaticKey::generate();
     let mut noise = noise::Handshake::dialler(&network.psk, &key, &prologue);
     send(socket, noise.write()).await;
     noise.read(&websocket::next(socket).await.unwrap()).unwrap();
     send(socket, noise.write()).await;
-    let (_, sealer, opener) = noise.finish();
-    (sealer, opener)
+    let (hash, sealer, opener) = noise.finish();
+    (hash, sealer, opener)
 }
 
 /// Links whose other ends are in memory, so that time need not pass.
