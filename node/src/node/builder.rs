@@ -227,8 +227,8 @@ impl Builder {
         }
         // What comes of the start is on disk before anybody can ask for it.
         let batches = [Arc::new(std::mem::take(&mut first.batch))];
-        opened.commit(&batches, self.durability).map_err(failed)?;
-        views.publish(&batches);
+        let snapshot = opened.commit(&batches, self.durability).map_err(failed)?;
+        views.publish(&batches, snapshot);
         let mut act = Act::new(links.clone(), sessions.clone());
         let act_late = Act::new(links.clone(), sessions.clone());
         let writer = Writer::start(opened, self.durability, views.clone(), move |outputs| {

@@ -36,7 +36,12 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// To be called before fjall opens `directory`.
     pub(crate) fn new(directory: &Path) -> Ahead {
-        Ahead { directory: directory.into(), old: newest(directory), journal: None, room: 0 }
+        Ahead {
+            directory: directory.into(),
+            old: journal::newest(directory).ok().map(|(number, _)| number),
+            journal: None,
+            room: 0,
+        }
     }
 
     /// Sees to it that there are blocks for the commit of `batches`.
@@ -54,9 +59,11 @@ impl Ahead {
     }
 
     fn fill(&mut self) -> Option<()> {
-        let number = newest(&self.directory).filter(|number| Some(*number) > self.old)?;
+        let (number, path) = journal::newest(&self.directory).ok()?;
+        if Some(number) <= self.old {
+            return None;
+        }
         if self.journal.as_ref().is_none_or(|(open, _)| *open != number) {
-            let path = self.directory.join(format!("{number}.jnl"));
             self.journal = Some((number, OpenOptions::new().write(true).open(path).ok()?));
         }
         let (_, file) = self.journal.as_ref()?;
@@ -68,9 +75,4 @@ impl Ahead {
         }
         file.write_all_at(&vec![0; (end - hole) as usize], hole).ok()
     }
-}
-
-fn newest(directory: &Path) -> Option<u64> {
-    let files = journal::list(directory).ok()?;
-    files.into_iter().map(|(number, _)| number).max()
 }

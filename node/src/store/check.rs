@@ -9,6 +9,8 @@ use super::ahead::Ahead;
 use super::directory::Directory;
 use super::journal::{self, Failure};
 use super::mark::{self, Mark};
+use super::sync::Syncer;
+use super::writer::Commit;
 use super::{Database, Durability};
 use crate::error::Error;
 use folkmoot_core::store::Batch;
@@ -23,37 +25,53 @@ use xxhash_rust::xxh3::xxh3_128;
 pub(crate) struct Opened {
     /// The database.
     pub(crate) database: Database,
-    /// The file that says how many commits there are.
-    mark: Mark,
+    /// What makes commits.
+    pub(crate) committer: Committer,
+    /// What makes them durable.
+    pub(crate) syncer: Syncer,
+}
+
+/// What it takes to make commits.
+pub(crate) struct Committer {
+    database: Database,
     /// The journal's blocks.
     ahead: Ahead,
     /// The number of the last commit.
     commit: u64,
 }
 
-impl Opened {
-    /// Makes batches durable, as one.
+impl Committer {
+    /// Makes one commit of batches. What a power failure leaves of it, [`Syncer`] decides.
     pub(crate) fn commit(
         &mut self,
         batches: &[Arc<Batch>],
         durability: Durability,
-    ) -> io::Result<()> {
+    ) -> io::Result<Commit> {
         self.commit += 1;
         if durability == Durability::Sync {
             self.ahead.make_room(batches);
         }
-        self.database.commit(self.commit, batches, durability).map_err(io::Error::other)?;
-        match durability {
-            Durability::Sync => self.mark.write(self.commit),
-            Durability::Os => Ok(()),
-        }
+        self.database.commit(self.commit, batches).map_err(io::Error::other)?;
+        Ok(Commit { number: self.commit, snapshot: self.database.snapshot() })
+    }
+}
+
+impl Opened {
+    /// Makes batches durable, as one. Answers what the database shows then.
+    pub(crate) fn commit(
+        &mut self,
+        batches: &[Arc<Batch>],
+        durability: Durability,
+    ) -> io::Result<fjall::Snapshot> {
+        let commit = self.committer.commit(batches, durability)?;
+        self.syncer.sync(commit.number, durability)?;
+        Ok(commit.snapshot)
     }
 
     /// Leaves the store so that the next start can tell that nothing is missing.
     pub(crate) fn close(self) -> io::Result<()> {
         self.database.sync().map_err(io::Error::other)?;
-        self.mark.write(self.commit)?;
-        self.mark.sync()?;
+        self.syncer.close(self.committer.commit)?;
         self.database.settle().map_err(io::Error::other)
     }
 }
@@ -93,7 +111,8 @@ pub(crate) fn open(directory: &Directory, durability: Durability) -> Result<Open
     if fresh {
         directory.write_format()?;
     }
-    Ok(Opened { database, mark, ahead, commit })
+    let committer = Committer { database: database.clone(), ahead, commit };
+    Ok(Opened { database, committer, syncer: Syncer::new(&store, mark) })
 }
 
 /// fjall's recovery trusts what it reads and may panic on what it did not write.

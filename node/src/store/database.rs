@@ -5,7 +5,7 @@
 //! [`super::check`] knows whether all of them are there.
 
 use super::journal::COMMIT_KEY;
-use super::{Durability, store_error};
+use super::store_error;
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
@@ -68,20 +68,11 @@ impl Database {
         })
     }
 
-    /// Applies batches as one, after they are as durable as `durability` says.
-    pub(crate) fn commit(
-        &self,
-        number: u64,
-        batches: &[Arc<Batch>],
-        durability: Durability,
-    ) -> Result<(), fjall::Error> {
-        let mode = match durability {
-            Durability::Sync => PersistMode::SyncData,
-            Durability::Os => PersistMode::Buffer,
-        };
+    /// Applies batches as one, and leaves them to the operating system to bring to disk.
+    pub(crate) fn commit(&self, number: u64, batches: &[Arc<Batch>]) -> Result<(), fjall::Error> {
         let count = batches.iter().map(|batch| batch.writes().len()).sum::<usize>() + 1;
         let out = fjall::OwnedWriteBatch::with_capacity(self.inner.clone(), count);
-        let mut out = out.durability(Some(mode));
+        let mut out = out.durability(Some(PersistMode::Buffer));
         // The sequence number that fjall has reached: `journal` checks with it that fjall's own
         // numbers, which its checksums leave out, are as they were written.
         let floor = self.inner.snapshot().seqno();

@@ -94,6 +94,12 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
+/// Number and path of the newest journal in `directory`.
+pub(super) fn newest(directory: &Path) -> io::Result<(u64, PathBuf)> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the store has no journal");
+    list(directory)?.into_iter().max().ok_or_else(none)
+}
+
 fn cut(path: &Path, length: u64) -> io::Result<()> {
     let file = fs::OpenOptions::new().write(true).open(path)?;
     file.set_len(length)?;

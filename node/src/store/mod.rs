@@ -1,7 +1,7 @@
 //! fjall behind core's [`Store`], with one writer.
 //!
 //! Promise: a batch is there whole or not at all; what depends on a batch happens after the batch
-//! is on disk ([`writer`]); a snapshot shows what is on disk and nothing else ([`view`]); the
+//! is on disk ([`writer`], [`sync`]); a snapshot shows what is on disk and nothing else ([`view`]); the
 //! engine sees what it has written before it is on disk ([`overlay`]). Damage is found, by fjall's
 //! checksums or by ours ([`check`]), and the node stops rather than serve it.
 //! Keys: `docs/storage.md`. Limits: beside what they bound.
@@ -14,6 +14,7 @@ pub(crate) mod directory;
 mod journal;
 mod mark;
 mod overlay;
+mod sync;
 mod view;
 pub(crate) mod writer;
 

@@ -103,13 +103,14 @@ impl Views {
         Views { newest: RwLock::new(Some(Arc::new(view))) }
     }
 
-    /// Snapshots that are asked for from now on show the commit of `batches`. One thread calls it.
-    pub(crate) fn publish(&self, batches: &[Arc<Batch>]) {
+    /// Snapshots that are asked for from now on show `snapshot`, which is the last one and
+    /// `batches`. One thread calls it.
+    pub(crate) fn publish(&self, batches: &[Arc<Batch>], snapshot: fjall::Snapshot) {
         let Some(before) = self.snapshot().0 else { return };
         let generation = before.generation + 1;
         let (database, cache) = (before.database.clone(), before.cache.clone());
         cache.commit(batches);
-        let (snapshot, has_fields) = (database.snapshot(), OnceLock::new());
+        let has_fields = OnceLock::new();
         let on_damage = before.on_damage;
         let shown = cache.clone();
         let view = View { generation, database, snapshot, cache, has_fields, on_damage };

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,17 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     return (ssize_t)length;
 }
 
+/* A sync is of a file, whoever has written to it. */
+static int let_go_of_file(int fd) {
+    struct stat file, other;
+    if (fstat(fd, &file)) return -1;
+    for (int i = 0; i < FILES_MAX; i++)
+        if (kept[i].length && !fstat(i, &other) && other.st_dev == file.st_dev &&
+            other.st_ino == file.st_ino && let_go(i))
+            return -1;
+    return 0;
+}
+
 static int synced(int fd, int (*next)(int)) {
     if (is_journal(fd)) {
         if (no_sync && access(no_sync, F_OK) == 0) {
@@ -90,7 +102,7 @@ static int synced(int fd, int (*next)(int)) {
             return -1;
         }
         pthread_mutex_lock(&lock);
-        int failed = let_go(fd);
+        int failed = let_go_of_file(fd);
         pthread_mutex_unlock(&lock);
         if (failed) return -1;
     }
