@@ -173,6 +173,9 @@ impl Data {
             (_, Some(since)) => self.graveyard.insert(since, key.detached()),
             (_, None) => {}
         }
+        if let Some(end) = entry.expires_ms.filter(|end| *end <= wall_ms) {
+            self.note_over(end);
+        }
     }
 
     fn unschedule(&mut self, ctx: &mut Ctx, key: &EntryKey, old: &Slot) {

@@ -3,12 +3,13 @@
 //!
 //! Expiry is no new write: the instant is in the entry and all nodes see it alike. But it is a change
 //! of what can be read here, so it has a number and is in the change log, for watchers that were
-//! away.
+//! away. Where the clock is set back, what had ended can be read again, and ends once more.
 
-use super::{Data, FLOOR};
+use super::{Data, ENDED, FLOOR};
 use crate::ctx::Ctx;
 use crate::limits::SLICE_ENTRIES_MAX;
 use crate::store::space::{LOG, META};
+use crate::time::Time;
 
 /// How long after an expiry is noticed at the latest, in milliseconds: the wall clock may jump.
 const EXPIRY_CHECK_MS: u64 = 1_000;
@@ -25,7 +26,28 @@ impl Data {
             self.expire(ctx);
         }
         let pause = |end: u64| end.saturating_sub(ctx.now.wall_ms).clamp(1, EXPIRY_CHECK_MS);
-        self.expiry_due = self.expiring.next_due_ms().map(|end| now + pause(end));
+        let next = self.expiring.next_due_ms().map(pause);
+        let check = (self.over_ms > 0).then_some(EXPIRY_CHECK_MS);
+        self.expiry_due = next.or(check).map(|pause| now + pause);
+    }
+
+    /// Notes an end that is over by the clock: it is to be seen if that is set back.
+    pub(super) fn note_over(&mut self, end: u64) {
+        self.over_ms = self.over_ms.max(end);
+        self.expiry_due.get_or_insert(Time(0));
+    }
+
+    /// If the clock was set back, looks for what is yet to end by it, though its end was told
+    /// already, or it came when that was over.
+    pub(super) fn take_back_ends(&mut self, ctx: &mut Ctx) {
+        if self.over_ms <= ctx.now.wall_ms {
+            return;
+        }
+        self.over_ms = 0;
+        self.ended_ms = self.ended_ms.min(ctx.now.wall_ms);
+        self.ended_saved_ms = self.ended_ms;
+        ctx.batch.put(META.key(ENDED), self.ended_ms.to_be_bytes().to_vec());
+        self.reread = Some(Vec::new());
     }
 
     /// Numbers and tells the ends of entries.
@@ -42,6 +64,7 @@ impl Data {
             // Others may end in the same millisecond, and be left for the next slice.
             let more = self.expiring.next_due_ms() == Some(end);
             self.ended_ms = if more { end.saturating_sub(1) } else { end };
+            self.note_over(end);
         }
     }
 

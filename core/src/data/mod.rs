@@ -93,6 +93,9 @@ pub(crate) struct Data {
     reread: Option<Vec<u8>>,
     sync: sync::Sync,
     expiry_due: Option<Time>,
+    /// The latest end that is taken to be over, in Unix milliseconds: as long as the clock shows
+    /// less, it was set back.
+    over_ms: u64,
     /// What was written while the clock ran ahead is being stamped anew.
     restamp: Option<restamp::Restamp>,
     /// Ends of entries until then are in the log, in Unix milliseconds; and what is on disk of it.
@@ -154,6 +157,7 @@ impl Data {
             reread: None,
             sync: sync::Sync::open(ctx),
             expiry_due: None,
+            over_ms: 0,
             restamp: None,
             ended_ms: ctx.number(META, ENDED),
             ended_saved_ms: 0,
@@ -348,6 +352,7 @@ impl Service for Data {
     }
 
     fn on_step_end(&mut self, ctx: &mut Ctx) {
+        self.take_back_ends(ctx);
         self.spread_writes(ctx);
         self.write_log(ctx);
         self.answer_pulls(ctx);

@@ -1,4 +1,5 @@
-//! More that ends, and more that is dead, than there is room for in memory.
+//! More that ends, and more that is dead, than there is room for in memory; and ends by a clock that
+//! is set back.
 
 use super::*;
 
@@ -51,4 +52,40 @@ fn what_is_dead_is_forgotten_though_most_of_it_finds_no_room() {
     victim.now.wall_ms += 2 * Limits::default().tombstone_grace_ms;
     victim.run(400_000);
     assert_eq!(victim.status().tombstones, 0);
+}
+
+/// A node that has told the end of one value, and got another only after its end.
+fn with_two_that_ended() -> Victim {
+    let mut victim = Victim::new();
+    let expires_ms = Some(WALL_MS + 1_000);
+    victim.write(Write { expires_ms, ..Write::put(path("t/told"), "1") });
+    victim.run(3_000);
+    let link = victim.known(2);
+    let over = Entry { expires_ms: Some(WALL_MS + 2_000), ..entry(2, 0, "1") };
+    victim.spread(link, 1, &vec![(at("t/over"), over)]);
+    assert_eq!(logged(&victim), BTreeMap::from([(at("t/told"), 2), (at("t/over"), 1)]));
+    victim
+}
+
+#[test]
+fn what_had_ended_ends_again_by_a_clock_that_was_set_back() {
+    let mut victim = with_two_that_ended();
+    victim.run(2_000);
+    victim.now.wall_ms = WALL_MS - 1_000;
+    victim.run(1_500);
+    assert!(victim.get("t/told").is_some() && victim.get("t/over").is_some());
+    assert_eq!(logged(&victim), BTreeMap::from([(at("t/told"), 2), (at("t/over"), 1)]));
+    victim.run(2_000);
+    assert_eq!(logged(&victim), BTreeMap::from([(at("t/told"), 3), (at("t/over"), 2)]));
+}
+
+#[test]
+fn what_ends_again_while_the_node_is_down_is_told_when_it_starts() {
+    let mut victim = with_two_that_ended();
+    victim.now.wall_ms = WALL_MS - 10_000;
+    victim.run(1_500);
+    victim.now.wall_ms = WALL_MS + 20_000;
+    victim.restart();
+    victim.run(100);
+    assert_eq!(logged(&victim), BTreeMap::from([(at("t/told"), 3), (at("t/over"), 2)]));
 }
