@@ -8,12 +8,16 @@ use crate::clock::WallClock;
 use crate::disk::Disk;
 use crate::identity::ToyIdentity;
 use crate::network::Sent;
+use crate::oracle::brief;
 use crate::plant::Plant;
 use crate::world::{Event, World, address};
+use bytes::Bytes;
+use folkmoot_core::data::{Entry, EntryKey};
 use folkmoot_core::engine::{Engine, EngineConfig, Input, Output, Step, boot_counter};
 use folkmoot_core::id::{LinkId, NetworkId, NodeId, SessionId};
 use folkmoot_core::identity::Identity;
 use folkmoot_core::limits::FRAME_BYTES_MAX;
+use folkmoot_core::store::{Batch, space};
 use folkmoot_core::time::{Now, Time};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -261,6 +265,7 @@ impl World {
         let writes = !step.batch.is_empty();
         if writes {
             self.mix(&[3, node as u64, step.batch.bytes() as u64]);
+            self.trace_entries(node, &step.batch);
             self.hosts[node].disk.write(step.batch);
         }
         let host_waits = writes || !self.hosts[node].held.is_empty();
@@ -277,6 +282,19 @@ impl World {
         self.act_on_all(node, at_once, &full);
         self.wake(node);
         self.plan_tick(node);
+    }
+
+    /// Prints what becomes of which entry.
+    fn trace_entries(&self, node: usize, batch: &Batch) {
+        if !self.trace.loud {
+            return;
+        }
+        for (key, entry) in batch.writes() {
+            let Some(key) = key.strip_prefix(&[space::ENTRIES.0][..]) else { continue };
+            let Some(key) = EntryKey::parse(Bytes::copy_from_slice(key)) else { continue };
+            let entry = entry.clone().and_then(|entry| Entry::from_bytes(entry).ok());
+            self.trace(|| format!("node-{node} has {key:?}: {}", brief(entry.as_ref())));
+        }
     }
 
     fn sync_next(&mut self, node: usize) {
