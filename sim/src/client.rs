@@ -4,19 +4,18 @@
 //! group has one rule; a few are hot, so that writes meet, and many are cold. Everything is mixed
 //! under `mixed/`.
 
-use crate::oracle::{Op, Outcome, Replaced, Wish, WriteId, entry};
+use crate::oracle::{Op, Outcome, Replaced, Wish, WriteId, entries_at};
 use crate::swarm::Swarm;
 use crate::watcher::Watcher;
 use crate::world::{Event, World};
 use folkmoot_core::access::Principal;
-use folkmoot_core::data::{Entry, EntryKey, read};
+use folkmoot_core::data::read;
 use folkmoot_core::engine::Input;
 use folkmoot_core::id::{Path, RequestId, SessionId};
 use folkmoot_core::request::{
     Caller, Change, Condition, DataRequest, Event as ToldEvent, Reply, Request, Write,
 };
 use folkmoot_core::rng::Rng;
-use folkmoot_core::store::MemoryStore;
 use std::collections::BTreeMap;
 
 /// The groups of paths, with how often each is written.
@@ -292,10 +291,4 @@ impl World {
             ToldEvent::Chat(told) => self.on_person_told(session, told),
         }
     }
-}
-
-fn entries_at(store: &MemoryStore, path: &Path) -> Vec<(EntryKey, Entry)> {
-    let fields = FIELDS.iter().map(|name| EntryKey::field(path, name).expect("short names"));
-    let keys = std::iter::once(EntryKey::path(path)).chain(fields);
-    keys.filter_map(|key| entry(store, &key).map(|entry| (key, entry))).collect()
 }

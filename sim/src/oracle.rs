@@ -200,8 +200,21 @@ fn settles(entry: &Entry, version: Version, is_first: bool) -> bool {
 
 /// Every entry in a store, tombstones included, facts of the system left out.
 pub fn entries(store: &MemoryStore) -> BTreeMap<EntryKey, Entry> {
+    between(store, &[space::ENTRIES.0], &space::ENTRIES.end())
+}
+
+/// The entries of a path: the value that was put there as a whole, and the fields.
+pub fn entries_at(store: &MemoryStore, path: &Path) -> BTreeMap<EntryKey, Entry> {
+    let [from, to] =
+        [0, 1].map(|next| space::ENTRIES.key(&[path.as_bytes(), &[next][..]].concat()));
+    let mut entries = between(store, &from, &to);
+    let whole = EntryKey::path(path);
+    entries.extend(entry(store, &whole).map(|entry| (whole, entry)));
+    entries
+}
+
+fn between(store: &MemoryStore, from: &[u8], to: &[u8]) -> BTreeMap<EntryKey, Entry> {
     let mut entries = BTreeMap::new();
-    let (from, to) = ([space::ENTRIES.0], space::ENTRIES.end());
     let mut visit = |key: &[u8], value: &[u8]| {
         let key =
             EntryKey::parse(Bytes::copy_from_slice(&key[1..])).expect("a key that was stored");
@@ -211,7 +224,7 @@ pub fn entries(store: &MemoryStore) -> BTreeMap<EntryKey, Entry> {
         }
         true
     };
-    store.scan(&from, &to, &mut visit).expect("memory can be read");
+    store.scan(from, to, &mut visit).expect("memory can be read");
     entries
 }
 

@@ -1,10 +1,11 @@
 //! Watchers: clients that keep a copy of a part of the state from changes alone.
 //!
-//! A watcher takes one snapshot and then only applies what it is told. When its node restarts
-//! it resumes by its token, store and number, from the change log, and takes a new snapshot only
-//! if the log no longer reaches back. It has no clock: that a value has ended it must be told.
+//! A watcher takes one snapshot and then only applies what it is told: the entry that changed, and
+//! of a merged object what else is there, for a client is told the whole object. When its node
+//! restarts it resumes by its token, store and number, from the change log, and takes a new snapshot
+//! only if the log no longer reaches back. It has no clock: that a value has ended it must be told.
 
-use crate::oracle::{entries, entry};
+use crate::oracle::{entries, entries_at};
 use crate::plant::Plant;
 use crate::world::World;
 use folkmoot_core::data::{Entry, EntryKey, read};
@@ -77,8 +78,10 @@ impl Watcher {
         });
         if resumed {
             self.resumed += 1;
-            for key in changed {
-                self.update(store, key, wall_ms);
+            for path in changed.iter().filter_map(EntryKey::to_path) {
+                if self.covers(&EntryKey::path(&path)) {
+                    self.read(store, &path, wall_ms);
+                }
             }
         } else {
             self.snapshots += 1;
@@ -93,16 +96,14 @@ impl Watcher {
         (self.live, self.token, self.told_last) = (true, Some((id, number)), number);
     }
 
-    fn update(&mut self, store: &MemoryStore, key: EntryKey, wall_ms: u64) {
-        if self.covers(&key) && key.to_path().is_some() {
-            match entry(store, &key) {
-                Some(entry) => self.view.insert(key, shown(entry, wall_ms)),
-                None => self.view.remove(&key),
-            };
-        }
+    /// What is at a path, with its fields: what has been forgotten there is not told otherwise.
+    fn read(&mut self, store: &MemoryStore, path: &Path, wall_ms: u64) {
+        self.view.retain(|key, _| key.to_path().as_ref() != Some(path));
+        let shown = |(key, entry)| (key, shown(entry, wall_ms));
+        self.view.extend(entries_at(store, path).into_iter().map(shown));
     }
 
-    fn apply(&mut self, change: Changed, wall_ms: u64) -> Result<(), String> {
+    fn apply(&mut self, store: &MemoryStore, change: Changed, wall_ms: u64) -> Result<(), String> {
         if !self.covers(&change.key) {
             return Err(format!("it was told of {:?}, which it does not watch", change.key));
         }
@@ -121,9 +122,17 @@ impl Watcher {
             true => Entry { value: None, ..change.entry },
             false => shown(change.entry, wall_ms),
         };
+        if let Some(path) = change.key.to_path() {
+            self.read(store, &path, wall_ms);
+        }
         self.view.insert(change.key, entry);
         Ok(())
     }
+}
+
+/// Which changes are told, for the trace.
+fn keys(changes: &[Changed]) -> Vec<(u64, &EntryKey, bool)> {
+    changes.iter().map(|change| (change.number, &change.key, change.expired)).collect()
 }
 
 /// An entry as it is told to a client: without its value once that has ended.
@@ -154,6 +163,7 @@ impl World {
         let watcher = self.clients.watchers.iter_mut().find(|watcher| watcher.asked == Some(id));
         if let Some(watcher) = watcher {
             watcher.resume(store, durable, wall_ms);
+            self.trace(|| format!("watcher at node-{node} begins at {durable}"));
         }
         if durable < number {
             let text = format!("node-{node} began a watch at {number}, durable is only {durable}");
@@ -169,7 +179,7 @@ impl World {
         watch: WatchId,
         changes: Vec<Changed>,
     ) {
-        self.trace(|| format!("watcher at node-{node} is told of {} changes", changes.len()));
+        self.trace(|| format!("watcher at node-{node} is told of {:?}", keys(&changes)));
         self.mix(&[
             6,
             node as u64,
@@ -178,7 +188,8 @@ impl World {
         ]);
         let host = &self.hosts[node];
         let wall_ms = host.clock.wall_ms(self.now);
-        let durable = read::number(host.disk.durable()).expect("memory can be read");
+        let store = host.disk.durable();
+        let durable = read::number(store).expect("memory can be read");
         let live = session == host.session && watch == WATCH;
         let watcher = self.clients.watchers.iter_mut().find(|watcher| watcher.node == node);
         let Some(watcher) = watcher.filter(|watcher| live && watcher.live) else { return };
@@ -192,7 +203,7 @@ impl World {
             if skipped || change.number <= known {
                 continue;
             }
-            if let Err(text) = watcher.apply(change, wall_ms) {
+            if let Err(text) = watcher.apply(store, change, wall_ms) {
                 wrong.get_or_insert(text);
             }
         }

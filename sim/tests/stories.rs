@@ -228,6 +228,29 @@ fn fields_stay_gone_when_the_delete_above_them_is_forgotten() {
 }
 
 #[test]
+fn a_watcher_is_shown_a_field_that_comes_after_the_delete_above_it_was_forgotten() {
+    let late = |options: &mut Swarm| {
+        options.limits.tombstone_grace_ms = 20_000;
+        options.late = vec![options.nodes - 1];
+        options.watchers = vec![(0, None)];
+    };
+    tell(3, late, |world| {
+        let (away, path) = (world.hosts.len() - 1, path("merge/h0"));
+        cut_off(world, away, true);
+        world.start(away);
+        world.write_one(away, &path, fields(&["a"]));
+        world.write_one(0, &path, fields(&["b"]));
+        pass(world, 1_000);
+        world.write_one(0, &path, Wish::Delete);
+        pass(world, 250_000);
+        assert!(count(world, |stats| stats.collected) > 0, "nothing was forgotten");
+        cut_off(world, away, false);
+        pass(world, 60_000);
+        assert!(shown(world, 0, &path).is_some(), "no member had said that it held it");
+    });
+}
+
+#[test]
 fn what_a_clock_that_ran_ahead_stamped_keeps_its_order() {
     tell(
         3,
