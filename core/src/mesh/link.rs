@@ -30,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) behind: bool,
     /// Bytes of unicasts that were sent all the same.
     pub(crate) over_full: usize,
+    /// Whether the operator was told that an earlier run of the neighbor goes on beside it.
+    pub(crate) twin_told: bool,
     /// Whether the neighbor has told which records it has; it is answered once.
     pub(crate) digested: bool,
     /// Up to where the neighbor had everything spread when something of it was found to be missing
@@ -62,6 +64,7 @@ impl Link {
             round_trip_ms: None,
             behind: false,
             over_full: 0,
+            twin_told: false,
             digested: false,
             lacks: None,
             regrafted: 0,

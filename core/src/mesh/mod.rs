@@ -47,6 +47,8 @@ use std::collections::BTreeMap;
 
 /// The shortest time between two records of this node, in milliseconds.
 const RECORD_PAUSE_MS: u64 = 100;
+/// What is said on the other one of two links.
+const KEPT_ANOTHER: &str = "another link between the two nodes is kept";
 
 /// What the mesh has for a service.
 #[derive(Debug)]
@@ -87,6 +89,8 @@ pub(crate) struct Mesh {
     /// The nodes that can be reached, and their runs.
     reached: BTreeMap<NodeId, u64>,
     wall_at: Option<(Time, u64)>,
+    /// The latest run of another node with this node's key that the operator was told of.
+    twin: u64,
     /// Whether the operator was told that this node's clock is off.
     was_clock_off: bool,
     deliveries: Vec<Delivery>,
@@ -119,6 +123,7 @@ impl Mesh {
             graph_changed: true,
             reached: BTreeMap::new(),
             wall_at: None,
+            twin: 0,
             was_clock_off: false,
             deliveries: Vec::new(),
         }
@@ -182,12 +187,12 @@ impl Mesh {
             return;
         }
         if let Some(old) = self.neighbors.get(&node).and_then(|old| self.links.get(old)) {
-            let loser = if prefer_new(self.own, old, &link) { old.id } else { id };
-            ctx.at_once.push(Output::Close(loser, "another link between the two nodes is kept"));
-            if loser == id {
-                return;
+            if !prefer_new(self.own, old, &link) {
+                return self.turn_away(ctx, link);
             }
-            self.forget_link(ctx, loser);
+            let old = old.id;
+            ctx.at_once.push(Output::Close(old, KEPT_ANOTHER));
+            self.forget_link(ctx, old);
         }
         self.neighbors.insert(node, id);
         self.links.insert(id, link);
@@ -196,6 +201,22 @@ impl Mesh {
         let digest = self.members.digest();
         self.push(id, Speaks::AtOnce, Kind::Digest, &[&digest]);
         self.tell_neighbor(node, NeighborChange::Up);
+    }
+
+    /// Closes a link to a node to which a better one is kept. A node that runs on beside a later
+    /// run of itself is shown that run's record first: it has a twin, and would never know.
+    fn turn_away(&mut self, ctx: &mut Ctx, mut link: Link) {
+        let record = self.members.record(link.node).filter(|record| record.boot > link.boot);
+        if let Some(record) = record {
+            link.at_once.push(Kind::Record, &[&record.encode()]);
+            link.flush(ctx);
+            let kept = self.neighbors.get(&link.node).and_then(|id| self.links.get_mut(id));
+            if kept.is_some_and(|kept| !std::mem::replace(&mut kept.twin_told, true)) {
+                let why = "a later run of it is linked: was its data directory copied?";
+                ctx.notice(Notice::Refused { node: link.node, why });
+            }
+        }
+        ctx.at_once.push(Output::Close(link.id, KEPT_ANOTHER));
     }
 
     pub(crate) fn on_link_down(&mut self, ctx: &mut Ctx, id: LinkId) {

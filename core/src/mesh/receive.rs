@@ -158,7 +158,10 @@ impl Mesh {
     fn on_own_record(&mut self, ctx: &mut Ctx, record: &Record) {
         let own = (self.boot, self.record_sequence);
         if record.order() > own && record.is_signed(&*self.identity, self.network) {
-            ctx.notice(Notice::Twin);
+            if record.boot > self.twin {
+                self.twin = record.boot;
+                ctx.notice(Notice::Twin);
+            }
             self.record_sequence = self.record_sequence.max(record.sequence.saturating_add(1));
             self.record_due.get_or_insert(ctx.now.time);
         }

@@ -15,3 +15,4 @@ mod mesh;
 mod people;
 mod support;
 mod tools;
+mod twins;

@@ -65,8 +65,33 @@ fn a_node_that_runs_with_the_same_key_is_told_of_and_the_last_run_is_not() {
     assert_eq!(twins(&mut victim), 0, "of an earlier run");
     victim.say(link, Kind::Record, &record(VICTIM, 2, 1, &[]));
     assert_eq!(twins(&mut victim), 1);
+    victim.say(link, Kind::Record, &record(VICTIM, 2, 2, &[]));
+    assert_eq!(twins(&mut victim), 0, "it was told of this one");
     let mut forged = record(VICTIM, 3, 1, &[]);
     forged[0] ^= 1;
     victim.say(link, Kind::Record, &forged);
     assert_eq!(twins(&mut victim), 0, "not signed by this node's key");
+}
+
+#[test]
+fn a_node_that_runs_on_beside_a_later_run_of_itself_is_shown_its_record() {
+    let mut victim = Victim::new();
+    let later = victim.link(1);
+    let node = NodeId([1; 32]);
+    for link in [LinkId(50), LinkId(51)] {
+        victim.said.clear();
+        victim.peers.insert(link, (node, Unpacker::default()));
+        let wall_ms = victim.now.wall_ms;
+        victim.input(Input::LinkUp { link, node, boot: 0, wall_ms, dialled: None });
+        let shown = &record(node, 1, 1, &[VICTIM])[..];
+        let said = |(to, kind, body): &(LinkId, u8, Bytes)| {
+            *to == link && Kind::from_byte(*kind) == Some(Kind::Record) && body == shown
+        };
+        assert!(victim.said.iter().any(said), "{:?}", victim.said);
+        assert_eq!(victim.closed.pop().unwrap().0, link);
+    }
+    let refused =
+        |notice: &&Notice| matches!(notice, Notice::Refused { node: told, .. } if *told == node);
+    assert_eq!(victim.notices.iter().filter(refused).count(), 1, "the operator is told once");
+    assert!(victim.closed.is_empty() && victim.peers.contains_key(&later));
 }
