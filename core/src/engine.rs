@@ -146,7 +146,7 @@ pub struct EngineConfig {
     pub network: NetworkId,
     /// Larger than every boot counter of this node before: see [`boot_counter`].
     pub boot: u64,
-    /// Seed for jitter, and for the store's id where the store is new.
+    /// Seed for jitter, the leaps of the clock, and the store's id where the store is new.
     pub seed: u64,
     /// Addresses to dial, for ever, beside those that were added in earlier runs.
     pub peers: Vec<String>,
@@ -227,7 +227,8 @@ impl Engine {
             marked: None,
         };
         let bound = Stamp(ctx.number(META, CLOCK_BOUND));
-        *ctx.clock = Clock::new(bound, config.limits.drift_ms_max);
+        let leaps = Rng::new(config.seed);
+        *ctx.clock = Clock::new(bound, config.limits.drift_ms_max).with_leaps(leaps);
         ctx.batch.put(META.key(BOOT), config.boot.to_be_bytes().to_vec());
         let own = config.identity.node();
         let (network, histories) = (config.network, config.histories);

@@ -1,12 +1,14 @@
 //! Time as core sees it: handed in, never read.
 //!
 //! Promise: stamps made here are strictly increasing, also after a restart and also when the
-//! wall clock is set back; a stamp further ahead than `drift_ms_max` never moves the clock.
+//! wall clock is set back; a stamp further ahead than `drift_ms_max` never moves the clock. On a
+//! disk that was put back to an older state they are new but for a small chance.
 //! The clock is a hybrid logical clock (Kulkarni, Demirbas et al., 2014): 48 bits of Unix
 //! milliseconds, then a 16-bit counter. Everything saturates; no value from outside can wrap it.
 //! Keys: the bound, see [`Clock::bound_to_persist`]. Limits: `drift_ms_max`.
 
 use crate::error::ErrorCode;
+use crate::rng::Rng;
 use std::fmt;
 use std::ops::{Add, Sub};
 
@@ -89,6 +91,11 @@ const AHEAD_MS_MIN: u64 = 1_000;
 const BAND_COUNTERS: u64 = 1 << 12;
 const BANDS: u64 = (1 << 16) / BAND_COUNTERS;
 
+/// How far a clock leaps at most, in milliseconds.
+const LEAP_MS_MAX: u64 = 16;
+/// How often a clock leaps in one run: together about half a second.
+const LEAPS_MAX: u32 = 64;
+
 /// The hybrid logical clock of one node.
 #[derive(Debug)]
 pub struct Clock {
@@ -96,6 +103,10 @@ pub struct Clock {
     bound: Stamp,
     drift_ms_max: u64,
     band: u64,
+    /// Whether `last` was not made here, but is the bound or came from others.
+    learned: bool,
+    leaps_left: u32,
+    rng: Rng,
 }
 
 impl Clock {
@@ -103,14 +114,33 @@ impl Clock {
     /// It is in the band of the stamps that were made.
     pub fn new(bound: Stamp, drift_ms_max: u64) -> Clock {
         let band = u64::from(bound.counter()) / BAND_COUNTERS;
-        Clock { last: bound, bound, drift_ms_max, band }
+        let (learned, leaps_left, rng) = (true, 0, Rng::new(0));
+        Clock { last: bound, bound, drift_ms_max, band, learned, leaps_left, rng }
+    }
+
+    /// The clock with leaps. The disk may have been put back to an older state: then what the
+    /// clock continues above, its bound or what it learns from others, may be what it continued
+    /// above already, and the same steps would make the same stamps.
+    pub(crate) fn with_leaps(self, rng: Rng) -> Clock {
+        Clock { leaps_left: LEAPS_MAX, rng, ..self }
     }
 
     /// A new stamp, larger than every stamp made or believed before.
     pub fn tick(&mut self, wall_ms: u64) -> Stamp {
+        if std::mem::take(&mut self.learned) && self.last.ms() >= wall_ms && self.leaps_left > 0 {
+            self.leap();
+        }
         let next = Stamp::from_ms(wall_ms).max(Stamp(self.last.0.saturating_add(1)));
         self.last = self.in_band(next);
         self.last
+    }
+
+    /// Goes on to a random counter, in the lower half of its band, of a random millisecond.
+    fn leap(&mut self) {
+        self.leaps_left -= 1;
+        let ms = self.last.ms() + 1 + self.rng.below(LEAP_MS_MAX);
+        let counter = self.band * BAND_COUNTERS + self.rng.below(BAND_COUNTERS / 2);
+        self.last = self.last.max(Stamp(Stamp::from_ms(ms).0 + counter));
     }
 
     /// The first stamp with a counter of the band that is not below `stamp`.
@@ -133,7 +163,9 @@ impl Clock {
         if self.is_future(stamp, wall_ms) {
             return Err(ErrorCode::StampFuture);
         }
-        self.last = self.last.max(stamp);
+        if stamp > self.last {
+            (self.last, self.learned) = (stamp, true);
+        }
         Ok(())
     }
 
@@ -171,6 +203,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     const DRIFT: u64 = 60_000;
 
     #[test]
@@ -200,10 +233,45 @@ mod tests {
     }
 
     #[test]
+    fn runs_from_one_bound_stamp_nothing_twice() {
+        for bound in [Stamp(0), Stamp::from_ms(20_000), Stamp(Stamp::from_ms(50_000).0 | 0x3fff)] {
+            let mut made = BTreeSet::new();
+            for seed in 0..10 {
+                let mut clock = Clock::new(bound, DRIFT).with_leaps(Rng::new(seed));
+                let mut tick = |clock: &mut Clock| {
+                    let stamp = clock.tick(12_000 + seed);
+                    assert!(stamp > bound && made.insert(stamp), "{stamp:?}");
+                    assert_eq!(stamp.counter() >> 12, bound.counter() >> 12);
+                };
+                (0..20).for_each(|_| tick(&mut clock));
+                // What another node has, it tells each time; this node's own may be among it.
+                for theirs in 0..10 {
+                    let stamp = Stamp(Stamp::from_ms(60_000 + 20 * (theirs / 2)).0 | (7 * theirs));
+                    clock.observe(stamp, 12_000).unwrap();
+                    (0..20).for_each(|_| tick(&mut clock));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_leaps_a_second_in_one_run_at_most() {
+        let mut clock = Clock::new(Stamp(0), DRIFT).with_leaps(Rng::new(1));
+        for _ in 0..1_000 {
+            let theirs = Stamp(clock.tick(1_000).0 + 1);
+            clock.observe(theirs, 1_000).unwrap();
+        }
+        let ahead_ms = clock.tick(1_000).ms() - 1_000;
+        assert!((100..=1_100).contains(&ahead_ms), "{ahead_ms} ms ahead");
+        let mut clock = Clock::new(Stamp(u64::MAX), DRIFT).with_leaps(Rng::new(1));
+        assert_eq!(clock.tick(0), Stamp(u64::MAX));
+    }
+
+    #[test]
     fn restarts_in_quick_succession_do_not_drive_the_clock_into_the_future() {
-        let (mut bound, mut last) = (Stamp(0), Stamp(0));
+        let (mut bound, mut last, mut rng) = (Stamp(0), Stamp(0), Rng::new(1));
         for wall in (1_000_000..1_100_000).step_by(1_000) {
-            let mut clock = Clock::new(bound, DRIFT);
+            let mut clock = Clock::new(bound, DRIFT).with_leaps(Rng::new(rng.next_u64()));
             for _ in 0..3 {
                 let made = clock.tick(wall);
                 assert!(made > last);
@@ -247,11 +315,12 @@ mod tests {
 
     #[test]
     fn restarts_at_the_drift_limit_do_not_convict_a_clock() {
-        let mut clock = Clock::new(Stamp(0), DRIFT);
+        let (mut clock, mut rng) = (Clock::new(Stamp(0), DRIFT), Rng::new(1));
         clock.observe(Stamp::from_ms(DRIFT), 0).unwrap();
         for _ in 0..30 {
             clock.tick(0);
-            clock = Clock::new(clock.bound_to_persist(0).unwrap(), DRIFT);
+            clock = Clock::new(clock.bound_to_persist(0).unwrap(), DRIFT)
+                .with_leaps(Rng::new(rng.next_u64()));
             assert!(!clock.is_ahead(0));
         }
         assert!(Clock::new(Stamp::from_ms(DRIFT + 5_000), DRIFT).is_ahead(0));

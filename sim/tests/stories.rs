@@ -374,3 +374,23 @@ fn clocks_that_stand_still_stamp_nothing_twice_after_a_restart() {
         },
     );
 }
+
+#[test]
+fn a_clock_that_starts_twice_from_one_bound_stamps_nothing_twice() {
+    let put_back = |options: &mut Swarm| {
+        let crash = Fault::Crash { node: 0, power: true, jump_ms: 0 };
+        options.faults = vec![
+            Planned { at_ms: 4_000, lasts_ms: 3_000, fault: Fault::Restore { node: 0 } },
+            Planned { at_ms: 4_500, lasts_ms: 500, fault: crash },
+        ];
+    };
+    tell(3, put_back, |world| {
+        pass(world, 2_500); // started from the bound
+        for _ in 0..2 {
+            for _ in 0..5 {
+                world.put(0, &path("last/h0"));
+            }
+            pass(world, 2_600); // put back, and started from the bound again
+        }
+    });
+}
