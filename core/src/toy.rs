@@ -11,6 +11,7 @@ use crate::store::MemoryStore;
 use crate::time::{Now, Time};
 use std::collections::{BTreeMap, VecDeque};
 
+/// A node's key, for tests.
 pub(crate) struct Toy(pub(crate) NodeId);
 
 impl Identity for Toy {
@@ -25,7 +26,8 @@ impl Identity for Toy {
     }
 }
 
-fn signature(node: NodeId, message: &[u8]) -> Signature {
+/// What [`Toy`] signs with: nobody's secret, but a node's own.
+pub(crate) fn signature(node: NodeId, message: &[u8]) -> Signature {
     let hash = *blake3::keyed_hash(&node.0, message).as_bytes();
     std::array::from_fn(|at| hash[at % 32])
 }

@@ -20,12 +20,12 @@ use crate::access::Principal;
 use crate::ctx::Marks;
 use crate::engine::{Engine, EngineConfig, Input, Notice, Output, Step};
 use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId, WatchId};
-use crate::identity::{Identity, Signature};
 use crate::limits::Limits;
 use crate::replica::Version;
 use crate::request::*;
 use crate::store::{MemoryStore, StoreError};
 use crate::time::{Now, Stamp, Time};
+use crate::toy::{Toy, signature};
 use crate::wire::codec::put_varint;
 use crate::wire::envelope::{Spread, Tag};
 use crate::wire::frame::{Kind, Packer, Unpacker};
@@ -35,25 +35,6 @@ use std::collections::BTreeMap;
 const NETWORK: NetworkId = NetworkId([9; 16]);
 const VICTIM: NodeId = NodeId([100; 32]);
 const WALL_MS: u64 = 1_700_000_000_000;
-
-struct Toy(NodeId);
-
-impl Identity for Toy {
-    fn node(&self) -> NodeId {
-        self.0
-    }
-    fn sign(&self, message: &[u8]) -> Signature {
-        signature(self.0, message)
-    }
-    fn verify(&self, node: NodeId, message: &[u8], found: &Signature) -> bool {
-        signature(node, message) == *found
-    }
-}
-
-fn signature(node: NodeId, message: &[u8]) -> Signature {
-    let hash = *blake3::keyed_hash(&node.0, message).as_bytes();
-    std::array::from_fn(|at| hash[at % 32])
-}
 
 /// The engine that is spoken to.
 pub(super) struct Victim {
