@@ -1,6 +1,6 @@
 //! Pings of nodes anywhere in the mesh, over the reliable channel: is it there, how far away?
 
-use super::{Mesh, ToSend};
+use super::Mesh;
 use crate::ctx::Ctx;
 use crate::error::ErrorCode;
 use crate::id::NodeId;
@@ -100,21 +100,5 @@ impl Mesh {
         out.put_u8(kind);
         out.put_u64(number);
         self.send_reliably(ctx, to, Tag::MESH, out.freeze())
-    }
-
-    /// Sends a message over the reliable channel to a node that can be reached.
-    pub(super) fn send_reliably(
-        &mut self,
-        ctx: &mut Ctx,
-        to: NodeId,
-        tag: Tag,
-        body: Bytes,
-    ) -> Result<(), ErrorCode> {
-        let reachable = self.routes.way(to).is_some();
-        let boot = self.members.boot(to).filter(|_| reachable).ok_or(ErrorCode::Unreachable)?;
-        let mut to_send = ToSend::new();
-        self.channels.send(ctx.now.time, (to, boot), tag, body, &mut to_send)?;
-        self.send_unicasts(ctx, to_send);
-        Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! What comes in on a link, message by message.
 
+use super::channel::ToSend;
+use super::clocks::offset_ms;
+use super::record::Record;
 use super::spread::{Range, decode_marks};
-use super::{Delivery, Mesh, Record, ToSend, offset_ms};
+use super::{Delivery, Mesh};
 use crate::ctx::{Ctx, Marked, Marks, Speaks};
 use crate::engine::Notice;
 use crate::id::{LinkId, NodeId};
