@@ -68,6 +68,17 @@ pub(crate) struct Marked {
     pub(crate) lacking_ms: u64,
 }
 
+/// What the mesh knows of this node's surroundings, for services to judge by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around {
+    /// Enough neighbors agree that this node's clock is off.
+    pub(crate) clock_off: bool,
+    /// The neighbors' clocks, by their median, agree with this node's.
+    pub(crate) clocks_agree: bool,
+    /// This node is to link to others, also if it has met none yet.
+    pub(crate) others_expected: bool,
+}
+
 /// One handler's view of the node. It lives for one input.
 pub(crate) struct Ctx<'a> {
     pub(crate) now: Now,
@@ -81,6 +92,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) at_once: &'a mut Vec<Output>,
     pub(crate) outgoing: &'a mut Vec<Outgoing>,
     pub(crate) facts: &'a mut Vec<Fact>,
+    /// As it was when the last request for data or tick came.
+    pub(crate) around: Around,
     pub(crate) speaks: Speaks,
     /// Set by a service that does not accept the spread message it was handed.
     pub(crate) refused: bool,

@@ -5,14 +5,14 @@
 
 use crate::access;
 use crate::chat::Chat;
-use crate::ctx::{Ctx, Fact, Outgoing, Speaks};
+use crate::ctx::{Around, Ctx, Fact, Outgoing, Speaks};
 use crate::data::{Data, DataConfig};
 use crate::error::ErrorCode;
 use crate::id::{LinkId, NetworkId, NodeId, Path, RequestId, SessionId};
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::mesh::{Delivery, Mesh};
-use crate::request::{Caller, DataRequest, Event, MeshRequest, MeshStatus, Reply, Request};
+use crate::request::{Caller, Event, MeshRequest, MeshStatus, Reply, Request};
 use crate::rng::Rng;
 use crate::service::Service;
 use crate::stats::Stats;
@@ -174,6 +174,7 @@ pub struct Engine {
     stats: Stats,
     outgoing: Vec<Outgoing>,
     facts: Vec<Fact>,
+    around: Around,
 }
 
 /// A context for one handler, borrowing all of the engine but its services. A method could not:
@@ -192,6 +193,7 @@ macro_rules! ctx {
             at_once: &mut $step.at_once,
             outgoing: &mut $engine.outgoing,
             facts: &mut $engine.facts,
+            around: $engine.around,
             speaks: $speaks,
             refused: false,
             ahead: false,
@@ -207,6 +209,7 @@ impl Engine {
     pub fn open(config: EngineConfig, now: Now, store: &dyn Store, step: &mut Step) -> Engine {
         let (mut rng, mut stats) = (Rng::new(config.seed), Stats::default());
         let (mut outgoing, mut facts) = (Vec::new(), Vec::new());
+        let around = Around::default();
         let mut clock = Clock::new(Stamp(0), config.limits.drift_ms_max);
         let mut ctx = Ctx {
             now,
@@ -220,6 +223,7 @@ impl Engine {
             at_once: &mut step.at_once,
             outgoing: &mut outgoing,
             facts: &mut facts,
+            around,
             speaks: Speaks::AfterWrite,
             refused: false,
             ahead: false,
@@ -238,7 +242,8 @@ impl Engine {
         let mut mesh = Mesh::new(config.identity, network, config.boot, config.addresses);
         mesh.open_peers(&mut ctx, config.peers);
         let limits = config.limits;
-        let mut engine = Engine { mesh, chat, data, limits, clock, rng, stats, outgoing, facts };
+        let mut engine =
+            Engine { mesh, chat, data, limits, clock, rng, stats, outgoing, facts, around };
         engine.settle(now, store, step);
         engine.finish(now, store, step);
         engine
@@ -264,12 +269,8 @@ impl Engine {
             Input::Tick => {
                 self.mesh.on_tick(&mut ctx);
                 self.chat.on_tick(&mut ctx);
-                let clocks_agree = self.mesh.clocks_agree();
+                self.around = self.mesh.around(&self.limits);
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
-                if clocks_agree {
-                    self.data.restamp(&mut ctx);
-                }
-                self.data.expects_others = self.mesh.has_peers();
                 self.data.on_tick(&mut ctx);
             }
         }
@@ -293,10 +294,8 @@ impl Engine {
         };
         match request {
             _ if allowed.is_err() => answer(done(allowed)),
-            Request::Data(DataRequest::Write(_)) if self.mesh.is_clock_off(&self.limits) => {
-                answer(Reply::Failed(ErrorCode::ClockOff, 0));
-            }
             Request::Data(request) => {
+                self.around = self.mesh.around(&self.limits);
                 let mut ctx = ctx!(self, now, store, step, Speaks::AfterWrite);
                 self.data.on_request(&mut ctx, caller, request);
             }

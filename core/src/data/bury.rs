@@ -78,7 +78,7 @@ impl Data {
             return;
         }
         let members = self.other_members(ctx);
-        if members.is_empty() && self.expects_others {
+        if members.is_empty() && ctx.around.others_expected {
             return; // they may hold what must be beaten
         }
         if members.len() > NODES_MAX {

@@ -79,8 +79,6 @@ pub(crate) struct Data {
     /// to there.
     pulled: u64,
     burial: bury::Burial,
-    /// Whether this node is to link to others, also if it has met none yet.
-    pub(crate) expects_others: bool,
     histories: Vec<(Path, usize)>,
     /// Whether any path has fields.
     has_fields: bool,
@@ -148,7 +146,6 @@ impl Data {
             floor,
             pulled: number,
             burial: bury::Burial::default(),
-            expects_others: false,
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
             interest: Interest::default(),
@@ -299,6 +296,7 @@ impl Service for Data {
 
     fn on_request(&mut self, ctx: &mut Ctx, caller: Caller, request: DataRequest) {
         let reply = match request {
+            DataRequest::Write(_) if ctx.around.clock_off => Reply::Failed(ErrorCode::ClockOff, 0),
             DataRequest::Write(_) if self.restamp.is_some() => Reply::Failed(ErrorCode::Busy, 0),
             DataRequest::Write(writes) => self.write(ctx, writes),
             DataRequest::Watch { watch, prefix } => {
@@ -343,6 +341,7 @@ impl Service for Data {
     }
 
     fn on_tick(&mut self, ctx: &mut Ctx) {
+        self.judge_stamps(ctx);
         self.tick_restamp(ctx);
         self.tick_sync(ctx);
         self.tick_compare(ctx);

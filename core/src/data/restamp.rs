@@ -38,11 +38,12 @@ impl Restamp {
 }
 
 impl Data {
-    /// Begins, if this node's clock has run ahead. Called only while the neighbors' clocks agree
-    /// with this node's wall clock: that convicts the stamps.
-    pub(crate) fn restamp(&mut self, ctx: &mut Ctx) {
+    /// Begins, if this node's clock has run ahead. While the neighbors' clocks agree with this
+    /// node's wall clock, that convicts the stamps.
+    pub(super) fn judge_stamps(&mut self, ctx: &mut Ctx) {
         let wall_ms = ctx.now.wall_ms;
-        if self.restamp.is_some() || !ctx.clock.is_ahead(wall_ms) {
+        let convicted = ctx.around.clocks_agree && ctx.clock.is_ahead(wall_ms);
+        if self.restamp.is_some() || !convicted {
             return;
         }
         ctx.clock.reset(wall_ms);

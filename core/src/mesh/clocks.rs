@@ -37,24 +37,24 @@ impl Mesh {
     }
 
     /// Median offset of the neighbors' clocks to this node's, in milliseconds.
-    pub(crate) fn clock_offset_ms(&self) -> Option<i64> {
+    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
         let mut offsets: Vec<i64> = self.links.values().map(|link| link.offset_ms).collect();
         offsets.sort_unstable();
         offsets.get(offsets.len() / 2).copied()
     }
 
     /// The median offset, once enough neighbors are there to judge by.
-    pub(crate) fn judged_offset_ms(&self) -> Option<i64> {
+    pub(super) fn judged_offset_ms(&self) -> Option<i64> {
         self.clock_offset_ms().filter(|_| self.links.len() >= CLOCKS_MIN)
     }
 
     /// Whether the neighbors' clocks, by their median, agree with this node's.
-    pub(crate) fn clocks_agree(&self) -> bool {
+    pub(super) fn clocks_agree(&self) -> bool {
         self.clock_offset_ms().is_some_and(agrees)
     }
 
     /// Whether enough neighbors agree that this node's clock is off.
-    pub(crate) fn is_clock_off(&self, limits: &Limits) -> bool {
+    pub(super) fn is_clock_off(&self, limits: &Limits) -> bool {
         let off = |ms: i64| ms.unsigned_abs() > limits.clock_off_ms_max;
         self.judged_offset_ms().is_some_and(off)
     }

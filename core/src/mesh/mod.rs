@@ -26,7 +26,7 @@ mod say;
 mod spread;
 mod status;
 
-use crate::ctx::{Ctx, Marked, Marks};
+use crate::ctx::{Around, Ctx, Marked, Marks};
 use crate::error::ErrorCode;
 use crate::id::{LinkId, NetworkId, NodeId};
 use crate::identity::Identity;
@@ -147,9 +147,13 @@ impl Mesh {
         self.peers.remove(ctx, address)
     }
 
-    /// Whether this node dials anybody.
-    pub(crate) fn has_peers(&self) -> bool {
-        !self.peers.is_empty()
+    /// What services may want to know of this node's surroundings.
+    pub(crate) fn around(&self, limits: &Limits) -> Around {
+        Around {
+            clock_off: self.is_clock_off(limits),
+            clocks_agree: self.clocks_agree(),
+            others_expected: !self.peers.is_empty(),
+        }
     }
 
     /// An address could not be dialled.
