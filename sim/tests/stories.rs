@@ -394,3 +394,20 @@ fn a_clock_that_starts_twice_from_one_bound_stamps_nothing_twice() {
         }
     });
 }
+
+#[test]
+fn what_a_wrong_clock_refused_comes_soon_after_it_is_set_right_however_much_it_is() {
+    tell(
+        3,
+        |options| options.patience_ms = 100_000,
+        |world| {
+            world.hosts[1].clock.jump(-HOUR_MS);
+            for number in 0..400 {
+                world.put(0, &path(&format!("last/c{number}")));
+                pass(world, 10);
+            }
+            pass(world, 10_000);
+            world.hosts[1].clock.set_right();
+        },
+    );
+}

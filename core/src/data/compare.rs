@@ -26,8 +26,8 @@ pub(super) enum State {
     /// This node sent its groups.
     Asked { store: StoreId, since: Time },
     /// Both know what differs; when the neighbor's last entry has come, this number and these
-    /// marks are reached, unless there was `more`.
-    Narrowed { store: StoreId, number: u64, marks: Marks, more: bool, since: Time },
+    /// marks are reached, unless there was `more`. `own_number` was this node's.
+    Narrowed { store: StoreId, number: u64, own_number: u64, marks: Marks, more: bool, since: Time },
 }
 
 impl State {
@@ -87,10 +87,9 @@ impl Data {
         };
         let differing: Vec<u16> = own.iter().zip(theirs).enumerate().filter_map(differs).collect();
         let more = differing.len() > GROUPS_AT_ONCE;
-        let now = ctx.now.time;
-        if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
-            neighbor.compare = State::Narrowed { store, number, marks, more, since: now };
-        }
+        let (own_number, since) = (self.number, ctx.now.time);
+        let state = State::Narrowed { store, number, own_number, marks, more, since };
+        self.set_compare(from, state);
         let sums = |group: u16| (group, self.index.bucket_sums(group).collect());
         let groups = differing.into_iter().take(GROUPS_AT_ONCE).map(sums).collect();
         let buckets = Message::Buckets { number: self.number, more, groups };
@@ -106,7 +105,6 @@ impl Data {
         groups: Vec<(u16, Vec<u64>)>,
     ) {
         let marks = ctx.marked.take().map_or_else(Marks::new, |marked| marked.marks);
-        let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         let State::Asked { store, .. } = neighbor.compare else { return };
         let mut differing = BTreeSet::new();
@@ -128,10 +126,16 @@ impl Data {
             .map(|bucket| (bucket, self.outlines(bucket)))
             .collect();
         let more = more || buckets.len() < count;
-        if let Some(neighbor) = self.sync.neighbors.get_mut(&from) {
-            neighbor.compare = State::Narrowed { store, number, marks, more, since: now };
-        }
+        let (own_number, since) = (self.number, ctx.now.time);
+        let state = State::Narrowed { store, number, own_number, marks, more, since };
+        self.set_compare(from, state);
         self.tell(ctx, Dest::Neighbor(from), &Message::Versions { more, buckets });
+    }
+
+    fn set_compare(&mut self, node: NodeId, state: State) {
+        if let Some(neighbor) = self.sync.neighbors.get_mut(&node) {
+            neighbor.compare = state;
+        }
     }
 
     /// The versions in a bucket, as they are compared.
@@ -232,7 +236,9 @@ impl Data {
         self.apply_all(ctx, entries, Source::Pulled);
         let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
-        let State::Narrowed { store, number, marks, more, since } = &mut neighbor.compare else {
+        let State::Narrowed { store, number, own_number, marks, more, since } =
+            &mut neighbor.compare
+        else {
             return;
         };
         *since = now;
@@ -240,13 +246,18 @@ impl Data {
             return;
         }
         let (store, number, more) = (*store, *number, *more);
+        let has_gained = self.number > *own_number;
         let marks = std::mem::take(marks);
         neighbor.compare = State::Idle;
         if !more && store != StoreId::default() {
             self.reach_number(from, store, number);
             ctx.facts.push(Fact::CaughtUp(marks));
         }
-        // The full check at the end; or the next round.
+        if more && has_gained {
+            // The next round. Who gained nothing may have refused what it was sent, and would again.
+            self.start_compare(ctx, from, store);
+        }
+        // The full check at the end.
         let nodes: Vec<NodeId> = self.sync.neighbors.keys().copied().collect();
         for node in nodes {
             self.send_summary(ctx, node, node != from);
