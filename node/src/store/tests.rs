@@ -14,7 +14,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -470,20 +469,6 @@ fn a_journal_of_an_earlier_run_is_appended_to_and_not_filled() {
     let journal = fs::metadata(place.path().join("store/0.jnl")).unwrap();
     assert!(journal.len() < 4096, "{}", journal.len());
     assert_eq!(find(place.path()).unwrap().len(), 3);
-}
-
-#[test]
-fn a_stream_that_no_caller_waits_for_is_put_off() {
-    let place = tempfile::tempdir().unwrap();
-    let mut running = start(place.path());
-    let began = Instant::now();
-    for number in 0..4 {
-        let pairs: Vec<String> = (0..32).map(|key| format!("e{key}")).collect();
-        let pairs: Vec<(&str, &str)> = pairs.iter().map(|key| (key.as_str(), "v")).collect();
-        running.put(number, batch(&pairs));
-    }
-    assert!(began.elapsed() >= 3 * Duration::from_millis(3));
-    running.close();
 }
 
 #[test]

@@ -67,6 +67,8 @@ struct Queue {
     writing: bool,
     /// What is committed and waits for a sync.
     written: Part,
+    /// Until when what no caller waits for is put off: a commit was that of a stream.
+    streams_until: Option<Instant>,
     /// The newest commit in `written`, if there is one.
     commit: Option<Commit>,
     /// The syncing thread has taken what was written and is not done with it.
@@ -190,6 +192,11 @@ impl Part {
         self.bytes >= GATHERED_BYTES_MAX || self.outputs.len() >= GATHERED_OUTPUTS_MAX
     }
 
+    fn is_stream(&self) -> bool {
+        let writes: usize = self.batches.iter().map(|batch| batch.writes().len()).sum();
+        writes >= STREAM_WRITES_MIN
+    }
+
     fn push(&mut self, batch: Arc<Batch>, outputs: &mut Vec<Output>) {
         if !batch.is_empty() {
             self.bytes += batch.bytes();
@@ -223,17 +230,12 @@ impl Shared {
     /// Makes commits of what is gathered, until nothing will come any more.
     fn write_all(&self, committer: &mut Committer, durability: Durability) {
         let mut taken = Part::default();
-        let mut streams_until = Instant::now();
-        while self.take_gathered(&mut taken, streams_until) {
+        while self.take_gathered(&mut taken) {
             let mut commit = None;
             if !taken.batches.is_empty() {
                 match committer.commit(&taken.batches, durability) {
                     Ok(made) => commit = Some(made),
                     Err(error) => fatal::stop(&format!("a write to disk failed: {error}")),
-                }
-                let writes: usize = taken.batches.iter().map(|batch| batch.writes().len()).sum();
-                if writes >= STREAM_WRITES_MIN {
-                    streams_until = Instant::now() + STREAM_PAUSE;
                 }
             }
             self.pass_on(&mut taken, commit);
@@ -243,13 +245,14 @@ impl Shared {
     }
 
     /// Waits until there is something to commit, and takes it. `false`: nothing will come.
-    fn take_gathered(&self, taken: &mut Part, streams_until: Instant) -> bool {
+    fn take_gathered(&self, taken: &mut Part) -> bool {
         let mut queue = self.lock();
         while queue.gathered.is_empty() && !queue.closed {
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         while !queue.is_pressing() {
-            let pause = streams_until.saturating_duration_since(Instant::now());
+            let Some(until) = queue.streams_until else { break };
+            let pause = until.saturating_duration_since(Instant::now());
             if pause.is_zero() {
                 break;
             }
@@ -277,6 +280,9 @@ impl Shared {
     /// Gives to the syncing thread what is committed.
     fn pass_on(&self, taken: &mut Part, commit: Option<Commit>) {
         let mut queue = self.lock();
+        if taken.is_stream() {
+            queue.streams_until = Some(Instant::now() + STREAM_PAUSE);
+        }
         let wake = queue.written.is_empty() && !queue.syncing;
         queue.written.append(taken);
         // The older snapshot, if there is one, is dropped after the lock.
@@ -376,10 +382,10 @@ mod tests {
     fn take(shared: &Arc<Shared>) -> std::sync::mpsc::Receiver<Part> {
         let (sender, receiver) = channel();
         let shared = shared.clone();
+        shared.lock().streams_until = Some(Instant::now() + 2 * PATIENCE);
         std::thread::spawn(move || {
             let mut taken = Part::default();
-            let streams_until = Instant::now() + 2 * PATIENCE;
-            while shared.take_gathered(&mut taken, streams_until) {
+            while shared.take_gathered(&mut taken) {
                 shared.lock().writing = false;
                 sender.send(mem::take(&mut taken)).unwrap();
             }
@@ -398,6 +404,21 @@ mod tests {
         let part = taken.recv_timeout(PATIENCE).unwrap();
         assert_eq!((part.batches.len(), part.outputs.len()), (1, 1));
         writer(&shared).close();
+    }
+
+    #[test]
+    fn a_commit_of_so_many_writes_is_a_stream_and_one_of_fewer_is_none() {
+        for (writes, is_stream) in [(STREAM_WRITES_MIN - 1, false), (STREAM_WRITES_MIN, true)] {
+            let shared = Shared::default();
+            let mut batch = Batch::default();
+            (0..writes).for_each(|key| batch.put(key.to_be_bytes().to_vec(), Vec::new()));
+            let mut taken = Part::default();
+            taken.push(Arc::new(batch), &mut Vec::new());
+            shared.pass_on(&mut taken, None);
+            let until = shared.lock().streams_until;
+            assert_eq!(until.is_some(), is_stream);
+            assert!(until.is_none_or(|until| until <= Instant::now() + STREAM_PAUSE));
+        }
     }
 
     #[test]
