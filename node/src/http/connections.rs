@@ -251,4 +251,20 @@ mod tests {
         assert_eq!(place("::ffff:10.0.0.1"), place("10.0.0.1"));
         assert_eq!(place("::1"), None);
     }
+
+    #[test]
+    fn addresses_without_a_connection_are_forgotten_when_there_are_too_many() {
+        let all = connections(2 * ADDRESSES_MAX, 1, 1_000.0);
+        let now = Instant::now();
+        let ip = |n: usize| IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
+        let held = all.enter(ip(0), now);
+        assert!(held.is_some());
+        for n in 1..ADDRESSES_MAX {
+            assert!(all.enter(ip(n), now).is_some());
+        }
+        assert_eq!(all.lock().len(), ADDRESSES_MAX);
+        assert!(all.enter(ip(ADDRESSES_MAX), now).is_some());
+        assert_eq!(all.lock().len(), 2, "the one that is connected, and the new one");
+        assert!(all.enter(ip(0), now).is_none(), "it has its connection, and no more");
+    }
 }

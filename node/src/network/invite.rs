@@ -171,6 +171,35 @@ mod tests {
     }
 
     #[test]
+    fn an_invite_at_its_limits_reads_back_and_one_over_them_is_refused() {
+        let invite = |addresses: usize, bytes: usize| Invite {
+            // Of characters that take three bytes each in the line.
+            addresses: vec!["%".repeat(bytes); addresses],
+            secret: Zeroizing::new("%".repeat(crate::network::SECRET_BYTES_MAX)),
+            ..example()
+        };
+        let most = invite(INVITE_ADDRESSES_MAX, ADDRESS_BYTES_MAX);
+        assert_eq!(most.to_string().parse(), Ok(most.clone()));
+        let more = invite(INVITE_ADDRESSES_MAX + 1, ADDRESS_BYTES_MAX);
+        assert_eq!(more.to_string(), most.to_string(), "the first ones are in the line");
+        let long = invite(1, ADDRESS_BYTES_MAX + 1).to_string();
+        let one_more = |line: &str| {
+            let body = &line[SCHEME.len()..line.rfind(',').unwrap()];
+            let body = format!("{body},more");
+            format!("{SCHEME}{body},{}", check(&body))
+        };
+        for line in [long, one_more(&most.to_string())] {
+            assert_eq!(line.parse::<Invite>(), Err(InviteError::Damaged));
+        }
+        let line = example().to_string();
+        assert!(one_more(&line).parse::<Invite>().is_ok(), "but for the limit it reads back");
+        let padding = "0".repeat(INVITE_BYTES_MAX);
+        let body = format!("{VERSION},{padding}");
+        let over = format!("{SCHEME}{body},{}", check(&body));
+        assert_eq!(over.parse::<Invite>(), Err(InviteError::Damaged));
+    }
+
+    #[test]
     fn the_secret_is_not_in_the_debug_form() {
         assert!(!format!("{:?}", example()).contains("secret €"));
     }

@@ -189,3 +189,29 @@ impl Pump {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::HEARD_MAX;
+    use super::*;
+    use folkmoot_core::access::Principal;
+
+    #[tokio::test]
+    async fn as_many_events_as_may_wait_are_heard_and_one_more_ends_the_session() {
+        let node = crate::Node::builder().listen("127.0.0.1:0").start().await.unwrap();
+        let (events, mut heard) = mpsc::channel(HEARD_MAX);
+        let (_orders, ordered) = mpsc::unbounded_channel();
+        let session = node.session(Principal::Owner);
+        let mut pump = Pump::new(session, ordered, events, Arc::default());
+        let event = || ChatEvent::Signals(Vec::new());
+        for _ in 0..HEARD_MAX {
+            assert_eq!(pump.on_event(event()), Ok(()));
+        }
+        assert_eq!(pump.on_event(event()), Err(NOT_HEARING));
+        for _ in 0..HEARD_MAX {
+            assert!(heard.try_recv().is_ok(), "what waited is heard");
+        }
+        assert!(heard.try_recv().is_err());
+        node.close().await;
+    }
+}

@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Events that wait to be heard; one more ends the session, as does what `core` says of messages.
-const HEARD_MAX: usize = 4_096;
+pub(super) const HEARD_MAX: usize = 4_096;
 
 /// A user's session. Dropping it ends it: the user is not seen any more because of it.
 pub struct ChatSession {

@@ -2,6 +2,7 @@
 
 use super::watch::{Client, Event};
 use super::*;
+use crate::http::chat::LETTERS_MAX;
 use crate::http::limits::LETTER_BODY_BYTES_MAX;
 use folkmoot_core::limits::CHAT_BODY_BYTES_MAX;
 use serde_json::{Value, json};
@@ -251,5 +252,22 @@ async fn a_letter_of_the_largest_size_arrives_and_one_byte_more_is_refused() {
     assert_eq!(heard.data["body"].as_str().unwrap().len(), CHAT_BODY_BYTES_MAX - 2);
     let answer = door.tell(SEND, &with(CHAT_BODY_BYTES_MAX + 1)).await;
     assert_eq!((answer.status, &answer.json()["error"]), (413, &json!("message_too_large")));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn as_many_letters_as_may_be_on_their_way_are_taken_and_one_more_is_told_to_wait() {
+    let door = doorstep().await;
+    let letter = r#"{"from":"anna","to":"nobody","body":1}"#;
+    let most = u32::try_from(LETTERS_MAX).unwrap();
+    let others = door.port.letters.clone().try_acquire_many_owned(most - 1).unwrap();
+    assert_eq!(door.tell(SEND, letter).await.json()["outcome"], "unknown");
+    let one_more = door.port.letters.clone().try_acquire_owned().unwrap();
+    let answer = door.tell(SEND, letter).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (503, &json!("busy")));
+    assert!(answer.header("retry-after").parse::<u64>().is_ok());
+    drop(one_more);
+    assert_eq!(door.tell(SEND, letter).await.json()["outcome"], "unknown");
+    drop(others);
     door.close().await;
 }
