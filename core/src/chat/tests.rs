@@ -1,5 +1,7 @@
 //! Chat between a few engines. The simulator does the rest.
 
+mod limits;
+
 use super::connect::{NOT_READING, TAKEN_OVER};
 use super::words::*;
 use crate::engine::Input;

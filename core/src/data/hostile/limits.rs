@@ -222,3 +222,18 @@ fn a_unicast_is_passed_on_for_no_more_than_its_hops() {
         assert_eq!(more, u64::from(passed_on.is_none()), "{hops_left} hops left");
     }
 }
+
+#[test]
+fn a_proof_of_the_largest_size_is_skipped_and_a_larger_one_is_malformed() {
+    let with_proof = |bytes: usize| {
+        let mut out = BytesMut::new();
+        out.put_u8(0);
+        out.put_u64(1);
+        out.put_slice(&[1; 32]);
+        put_bytes(&mut out, &vec![7; bytes]);
+        put_bytes(&mut out, b"1");
+        Entry::from_bytes(out.freeze())
+    };
+    assert_eq!(with_proof(PROOF_BYTES_MAX).unwrap().value.as_deref(), Some(&b"1"[..]));
+    assert!(with_proof(PROOF_BYTES_MAX + 1).is_err());
+}
