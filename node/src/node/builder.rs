@@ -25,6 +25,7 @@ use folkmoot_core::identity::Identity;
 use folkmoot_core::limits::{
     ADDRESS_BYTES_MAX, HISTORY_VERSIONS_MAX, Limits, RECORD_ADDRESSES_MAX,
 };
+use folkmoot_core::store::StoreError;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -163,7 +164,7 @@ impl Builder {
     }
 
     /// Starts the node. It is ready when this returns.
-    pub async fn start(self) -> Result<Node, Error> {
+    pub async fn start(mut self) -> Result<Node, Error> {
         self.peers.iter().chain(&self.addresses).try_for_each(|url| check_address(url))?;
         check_addresses(&self.addresses)?;
         check_histories(&self.histories)?;
@@ -175,26 +176,18 @@ impl Builder {
             let read = |(list, id): (String, String)| Servers::read(&list, &id);
             servers.map(read).transpose().map_err(Error::Setting)
         });
-        let servers = servers.await?;
+        self.policy.servers = servers.await?;
         let kept = blocking(open).await?;
         let listener = listen(&self.listen).await?;
-        blocking(move || self.run(kept, servers, listener)).await
+        blocking(move || self.run(kept, listener)).await
     }
 
-    fn run(
-        self,
-        kept: Kept,
-        servers: Option<Servers>,
-        listener: TcpListener,
-    ) -> Result<Node, Error> {
+    fn run(self, kept: Kept, listener: TcpListener) -> Result<Node, Error> {
         let Kept { directory, keys, network, mut opened } = kept;
         let histories = by_prefix("history", self.histories)?;
         let strategies = Strategies::new(by_prefix("strategy", self.strategies)?);
         let failed = |source| Error::DataDir { path: directory.path().to_owned(), source };
-        let damaged = |error: folkmoot_core::store::StoreError| Error::Damaged {
-            path: directory.path().join("store"),
-            what: error.to_string(),
-        };
+        let damaged = |error: StoreError| damaged(&directory, &error);
         let addr = listener.local_addr().map_err(failed)?;
         let addresses =
             if self.addresses.is_empty() { own_addresses(addr) } else { self.addresses };
@@ -216,61 +209,73 @@ impl Builder {
             histories,
             limits: self.limits,
         };
-        let mut first = Step::default();
-        let engine = Engine::open(config, clock.now(), &overlay, &mut first);
-        let halt = |output: &Output| match output {
-            Output::Halt(error) => Some(error.clone()),
-            _ => None,
-        };
-        if let Some(error) = first.at_once.iter().chain(&first.outputs).find_map(halt) {
-            return Err(damaged(error));
-        }
+        let (engine, mut first) = open(config, &clock, &overlay).map_err(damaged)?;
         // What comes of the start is on disk before anybody can ask for it.
         let batches = [Arc::new(std::mem::take(&mut first.batch))];
         let snapshot = opened.commit(&batches, self.durability).map_err(failed)?;
         views.publish(&batches, snapshot);
         let mut act = Act::new(links.clone(), sessions.clone());
         let act_late = Act::new(links.clone(), sessions.clone());
-        let writer = Writer::start(opened, self.durability, views.clone(), move |outputs| {
-            act.act(outputs);
-        });
-        let writer = writer.map_err(failed)?;
+        let act_on = move |outputs: &mut Vec<Output>| act.act(outputs);
+        let writer =
+            Writer::start(opened, self.durability, views.clone(), act_on).map_err(failed)?;
         let runtime =
             Runtime { engine, first, overlay, writer, inbox: receiver, act: act_late, clock };
-        let room = RoomWatch::new(directory.path(), sessions.clone(), links.clone());
         let engine = runtime.start().map_err(failed)?;
-        let room = tokio::spawn(room.run());
+        let room = RoomWatch::new(directory.path(), sessions.clone(), links.clone());
+        let tasks = vec![tokio::spawn(room.run()).abort_handle()];
         let data_dir = directory.path().to_owned();
         let common = sessions.open(Principal::Anonymous);
         let (stop_http, stopped) = watch::channel(false);
-        let tasks = vec![room.abort_handle()];
         let stop = Stop::new(stop_http, inbox, links.clone(), engine, directory, tasks);
-        let node = Node {
-            inner: Arc::new(Inner {
-                id,
-                addr,
-                addresses,
-                data_dir,
-                network,
-                durability: self.durability,
-                strategies,
-                sessions,
-                views,
-                common,
-                stop,
-            }),
+        let inner = Inner {
+            id,
+            addr,
+            addresses,
+            data_dir,
+            network,
+            durability: self.durability,
+            strategies,
+            sessions,
+            views,
+            common,
+            stop,
         };
-        let (served, router, mut policy) = (node.clone(), self.router, self.policy);
-        if let Some(told) = servers.as_ref().map(|servers| servers.port)
-            && told != addr.port()
-        {
-            let here = addr.port();
-            tracing::warn!("chat servers dial port {told}, but this node listens on {here}");
-        }
-        policy.servers = servers;
+        let node = Node { inner: Arc::new(inner) };
+        warn_of_port(self.policy.servers.as_ref(), addr.port());
+        let (served, router, policy) = (node.clone(), self.router, self.policy);
         let limits = HttpLimits::default();
         tokio::spawn(http::serve(listener, served, links, router, policy, limits, stopped));
         Ok(node)
+    }
+}
+
+fn damaged(directory: &Directory, error: &StoreError) -> Error {
+    Error::Damaged { path: directory.path().join("store"), what: error.to_string() }
+}
+
+/// Opens the engine on what the store holds; what comes of it is to be done before anything else.
+fn open(
+    config: EngineConfig,
+    clock: &Clock,
+    overlay: &Overlay,
+) -> Result<(Engine, Step), StoreError> {
+    let mut first = Step::default();
+    let engine = Engine::open(config, clock.now(), overlay, &mut first);
+    let halt = |output: &Output| match output {
+        Output::Halt(error) => Some(error.clone()),
+        _ => None,
+    };
+    match first.at_once.iter().chain(&first.outputs).find_map(halt) {
+        Some(error) => Err(error),
+        None => Ok((engine, first)),
+    }
+}
+
+/// Other servers dial the port that their list has.
+fn warn_of_port(servers: Option<&Servers>, here: u16) {
+    if let Some(told) = servers.map(|servers| servers.port).filter(|told| *told != here) {
+        tracing::warn!("chat servers dial port {told}, but this node listens on {here}");
     }
 }
 
