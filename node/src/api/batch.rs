@@ -9,6 +9,27 @@ use folkmoot_core::request::{DataRequest, Reply, Request, Write};
 use serde::Serialize;
 
 /// Writes that are gathered; nothing happens before [`Batch::commit`].
+///
+/// ```
+/// # use folkmoot::{Condition, Error, ErrorCode, Node, api::PutOptions};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Error> {
+/// # let node = Node::builder().listen("127.0.0.1:0").start().await?;
+/// let mut batch = node.data().batch();
+/// batch.put("accounts/anna", &5)?.put("accounts/billy", &7)?.del("accounts/carl")?;
+/// let written = batch.commit().await?;
+/// assert!(written[0].changed && !written[2].existed);
+///
+/// // One of them cannot be done, so none is.
+/// let new = PutOptions { condition: Condition::Absent, ..PutOptions::default() };
+/// let mut batch = node.data().batch();
+/// batch.put("accounts/anna", &0)?.put_with("accounts/billy", &0, new)?;
+/// assert_eq!(batch.commit().await.unwrap_err().code(), Some(ErrorCode::Conflict));
+/// assert_eq!(node.get("accounts/anna").await?.expect("it was put").to_string(), "5");
+/// # node.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Batch {
     node: Node,
     writes: Vec<Write>,

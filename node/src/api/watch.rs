@@ -90,6 +90,26 @@ pub enum Told {
 }
 
 /// A watch of one path and what is below it, or of everything. Dropping it ends it.
+///
+/// ```
+/// # use folkmoot::{Error, Node, api::watch::{Since, Told}};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Error> {
+/// # let node = Node::builder().listen("127.0.0.1:0").start().await?;
+/// node.put("users/1", "Anna").await?;
+/// let mut watch = node.data().watch("users", Since::Snapshot).await?;
+/// assert!(matches!(watch.next().await?, Told::Value(found) if found.path.as_str() == "users/1"));
+/// let Told::Ready(token) = watch.next().await? else { panic!("there was one value") };
+///
+/// // Whoever comes back with its token misses nothing.
+/// drop(watch);
+/// node.del("users/1").await?;
+/// let mut watch = node.data().watch("users", Since::Token(token)).await?;
+/// assert!(matches!(watch.next().await?, Told::Changed { found: None, .. }));
+/// # node.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Watch {
     node: Node,
     principal: Principal,

@@ -34,6 +34,35 @@ use tokio::sync::watch;
 
 /// Settings for a node. All have defaults: it listens on 127.0.0.1:3655, keeps nothing beyond its
 /// life, knows no peers and makes a network of its own.
+///
+/// Two nodes of one network, of which the second dials the first:
+///
+/// ```
+/// # use folkmoot::{Error, Node};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Error> {
+/// let builder = || Node::builder().listen("127.0.0.1:0").secret("correct horse battery staple");
+/// let first = builder().start().await?;
+/// let second = builder().peer(first.url()).start().await?;
+/// let mut changes = second.subscribe("hello").await?;
+/// first.put("hello", "world").await?;
+/// let change = changes.next().await.expect("the node is open");
+/// assert_eq!(change.path(), Some("hello"));
+/// # first.close().await;
+/// # second.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What cannot be is refused when the node starts:
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() {
+/// let tls = folkmoot::Node::builder().peer("https://example.org").start().await;
+/// assert!(tls.is_err());
+/// # }
+/// ```
 pub struct Builder {
     listen: String,
     data_dir: Option<PathBuf>,
@@ -150,7 +179,27 @@ impl Builder {
         self
     }
 
-    /// Routes of one's own, served beside the node's on the same port.
+    /// Routes of one's own, served beside the node's on the same port, behind the same guard:
+    /// pages of other sites cannot use them.
+    ///
+    /// ```
+    /// # use folkmoot::{Error, Node};
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Error> {
+    /// let own = axum::Router::new().route("/tea", axum::routing::get(|| async { "is ready" }));
+    /// let node = Node::builder().listen("127.0.0.1:0").router(own).start().await?;
+    ///
+    /// let mut client = tokio::net::TcpStream::connect(node.addr()).await.unwrap();
+    /// let request = "GET /tea HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    /// client.write_all(request.as_bytes()).await.unwrap();
+    /// let mut answer = String::new();
+    /// client.read_to_string(&mut answer).await.unwrap();
+    /// assert!(answer.ends_with("is ready"));
+    /// # node.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn router(mut self, router: axum::Router) -> Builder {
         self.router = router;
         self
