@@ -239,3 +239,22 @@ impl Chat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_askers_are_told_and_for_one_more_the_first_makes_room() {
+        let (asker, more) = ((0, 0), Vec::new());
+        let mut arrival = Arrival { asker, more, number: 1, waiting: 1, taken_in: 0 };
+        let most = ASKERS_MAX as u64;
+        (1..=most).for_each(|sender| arrival.ask((0, sender)));
+        arrival.ask((0, 0));
+        arrival.ask((0, 1));
+        assert!(arrival.more.iter().map(|(_, sender)| *sender).eq(1..=most));
+        arrival.ask((0, most + 1));
+        assert!(arrival.more.iter().map(|(_, sender)| *sender).eq(2..=most + 1));
+        assert_eq!(arrival.asker, asker, "who was first is told");
+    }
+}

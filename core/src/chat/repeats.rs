@@ -265,6 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn so_many_lost_messages_may_come_again_and_with_one_more_none_is_told_twice() {
+        let at_most = LOST_MAX as u64;
+        let note = |repeats: &mut Repeats, n| repeats.note(Time(0), 600_000, &message("billy", n));
+        let lost = |count| {
+            let mut repeats = Repeats::new(1);
+            for n in 1..=count {
+                assert_eq!(note(&mut repeats, n), Noted::New);
+            }
+            (1..=count).for_each(|n| repeats.lose(Time(0), 600_000, &message("billy", n)));
+            repeats
+        };
+        let mut full = lost(at_most);
+        assert!((1..=at_most).all(|n| note(&mut full, n) == Noted::Again));
+        let mut over = lost(at_most + 1);
+        assert_eq!(note(&mut over, at_most + 1), Noted::Repeat, "its loss is not known any more");
+        assert!((1..=at_most).all(|n| note(&mut over, n) == Noted::Late));
+    }
+
+    #[test]
     fn a_repeat_is_known_for_its_time_and_forgotten_after_twice_that() {
         let mut repeats = Repeats::new(1);
         let mut note = |at, to, number| repeats.note(Time(at), 600_000, &message(to, number));

@@ -61,6 +61,19 @@ fn who_does_not_enter_is_given_up() {
 }
 
 #[test]
+fn the_longest_name_of_a_namespace_is_repeated_and_a_longer_one_is_not() {
+    let (mut session, now) = opened(Protocol::Three);
+    for (bytes, is_repeated) in [(NAMESPACE_BYTES_MAX, true), (NAMESPACE_BYTES_MAX + 1, false)] {
+        let name = format!("/{}", "n".repeat(bytes - 1));
+        let text = Bytes::from(format!("40{name}"));
+        let packet = engine_io::Packet::decode(text, engine_io::Bounds::CLIENT).unwrap();
+        assert_eq!(session.on_packet(&packet, now), Ok(Said::Nothing));
+        let shown = if is_repeated { &name } else { "/?" };
+        assert_eq!(texts(&mut session), [format!("44{shown},\"Invalid namespace\"")]);
+    }
+}
+
+#[test]
 fn other_namespaces_and_binary_events_are_refused_in_words() {
     let (mut session, now) = opened(Protocol::Three);
     assert_eq!(say(&mut session, "40/chat", now), ["44/chat,\"Invalid namespace\""]);
