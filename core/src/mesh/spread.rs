@@ -371,6 +371,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_asked_for_so_often_and_then_left_to_the_services() {
+        let mut state = SpreadState::default();
+        state.note(NODE, 1, 1);
+        state.on_announced(NODE, (NODE, 1, 2), Time(0));
+        let mut now = Time(0);
+        for _ in 0..GRAFTS_MAX {
+            let range = Range { origin: NODE, boot: 1, from: 2, to: 2 };
+            assert_eq!(state.take_grafts(now, 10), [(NODE, Some(range))]);
+            assert_eq!(state.take_grafts(now, 10), [], "not before its pause is over");
+            now = now + 1_000;
+        }
+        assert_eq!(state.take_grafts(now, 10), [(NODE, None)]);
+        assert_eq!(state.take_grafts(now + 1_000_000, 10), [], "they are told once");
+    }
+
+    #[test]
     fn ranges_beyond_the_limit_are_forgotten_not_kept() {
         let mut state = SpreadState::default();
         for sequence in (0..=SPREAD_RANGES_MAX as u64).map(|n| 3 + 2 * n) {
