@@ -8,7 +8,7 @@ use clap::Args;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 /// First pause before the node is asked again; it doubles.
@@ -17,6 +17,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Bytes of one event: a value of 256 KiB with what escaping adds, and some.
 const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one line of an event: all of its data, and the name before it.
+const LINE_BYTES_MAX: u64 = EVENT_BYTES_MAX as u64 + 16;
 
 /// Arguments of `data watch`.
 #[derive(Debug, Args)]
@@ -56,7 +58,7 @@ pub(crate) fn run(client: &Client, args: &WatchArgs, out: Out) -> Result<(), Fai
             Ok(body) => {
                 linked_once = true;
                 let mut lines = BufReader::new(body);
-                while let Ok(Some(event)) = next_event(&mut lines) {
+                while let Some(event) = next_event(&mut lines).or_else(lost_or_wrong)? {
                     pause = PAUSE_MIN;
                     token = event.id.clone().or(token);
                     if let Some(line) = to_line(&event, out.json) {
@@ -76,14 +78,33 @@ pub(crate) fn run(client: &Client, args: &WatchArgs, out: Out) -> Result<(), Fai
     }
 }
 
+/// After a lost connection the watch goes on; from what is no event there is no way on.
+fn lost_or_wrong(error: std::io::Error) -> Result<Option<Event>, Failure> {
+    if error.kind() != std::io::ErrorKind::InvalidData {
+        return Ok(None);
+    }
+    Err(Failure::new(Exit::Failed, "the watch cannot go on")
+        .why(error)
+        .hint("is it a node, and of this version? `folkmoot status` shows it"))
+}
+
+fn too_large() -> std::io::Error {
+    let why = format!("the node sends an event of over {} MiB", EVENT_BYTES_MAX / 1024 / 1024);
+    std::io::Error::new(std::io::ErrorKind::InvalidData, why)
+}
+
 /// Reads up to the end of one event; `None` at the end of the stream.
 fn next_event(lines: &mut impl BufRead) -> std::io::Result<Option<Event>> {
     let mut event = Event::default();
     let mut line = String::new();
     loop {
         line.clear();
-        if lines.read_line(&mut line)? == 0 {
+        let length = lines.by_ref().take(LINE_BYTES_MAX).read_line(&mut line)?;
+        if length == 0 {
             return Ok(None);
+        }
+        if length as u64 == LINE_BYTES_MAX && !line.ends_with('\n') {
+            return Err(too_large());
         }
         let text = line.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
@@ -106,7 +127,7 @@ fn next_event(lines: &mut impl BufRead) -> std::io::Result<Option<Event>> {
             _ => {}
         }
         if event.data.len() > EVENT_BYTES_MAX {
-            return Err(std::io::Error::other("an event is too large"));
+            return Err(too_large());
         }
     }
 }
@@ -157,5 +178,20 @@ mod tests {
         assert_eq!(to_line(&null, false).unwrap(), "a\tnull");
         let gone = Event { kind: "delete".into(), data: r#"{"path":"a"}"#.into(), id: None };
         assert_eq!(to_line(&gone, false).unwrap(), "a\t(deleted)");
+    }
+
+    #[test]
+    fn the_largest_event_is_read_whole_and_a_larger_one_ends_the_watch_with_a_reason() {
+        let read = |text: &str| next_event(&mut text.as_bytes()).or_else(lost_or_wrong);
+        let event = |bytes: usize| format!("data: {}\n\n", "x".repeat(bytes));
+        let most = read(&event(EVENT_BYTES_MAX)).unwrap().unwrap();
+        assert_eq!(most.data.len(), EVENT_BYTES_MAX);
+        let in_two = format!("data: {}\n{}", "x".repeat(EVENT_BYTES_MAX), event(0));
+        let endless = "x".repeat(EVENT_BYTES_MAX + 100);
+        for text in [event(EVENT_BYTES_MAX + 1), in_two, endless] {
+            let failure = read(&text).unwrap_err().to_string();
+            assert!(failure.contains("an event of over 4 MiB"), "{failure}");
+        }
+        assert_eq!(read("data: x").unwrap(), None, "a lost connection is no failure");
     }
 }
