@@ -184,6 +184,22 @@ fn finish(out: &mut Vec<u8>, start: usize, room: usize, first: u8, masked: u8) {
     }
 }
 
+/// Appends the head of a text frame without a mask, whose text is written by itself.
+pub(crate) fn push_text_head(out: &mut Vec<u8>, length: usize) {
+    out.push(LAST | Opcode::Text as u8);
+    match (length, u16::try_from(length)) {
+        (0..=CONTROL_BYTES_MAX, _) => out.push(length as u8),
+        (_, Ok(two)) => {
+            out.push(LENGTH_16);
+            out.extend_from_slice(&two.to_be_bytes());
+        }
+        _ => {
+            out.push(LENGTH_64);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
 /// Appends a control frame without a mask.
 pub(crate) fn push_control(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
@@ -308,6 +324,9 @@ mod tests {
             push_text(&mut out, |out| out.resize(out.len() + length, b'x'));
             let Ok(Began::Whole(head)) = Head::read(&out[6..]) else { panic!("{length}") };
             assert_eq!((head.opcode, head.last, head.mask), (Opcode::Text, true, None));
+            let mut alone = Vec::new();
+            push_text_head(&mut alone, length);
+            assert_eq!(alone, out[6..6 + head.bytes], "{length}");
             assert_eq!((head.length, out.len()), (length as u64, 6 + head.bytes + length));
             assert!(out[6 + head.bytes..].iter().all(|byte| *byte == b'x'));
         }

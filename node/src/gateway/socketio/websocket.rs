@@ -8,20 +8,22 @@ use super::driver::Inbound;
 use super::engine_io::{Bounds, Kind, Malformed, Packet};
 use super::session::End;
 use crate::http::Slot;
+use crate::websocket::frame::{push_text, push_text_head};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Bytes read at once, and kept by an idle socket.
 const READ_BYTES: usize = 4 * 1024;
-/// Bytes gathered before they are written.
-const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes of a packet from which on it is written from where it lies, and not gathered.
+const COPY_BYTES_MAX: usize = 8 * 1024;
 /// How long a client may take in nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to take over.
@@ -63,14 +65,26 @@ impl WebSocket {
         Ok(None)
     }
 
-    /// Writes packets.
+    /// Writes packets. Frames are made here: the library would keep a buffer as large as the
+    /// largest list of users for every socket.
     pub(super) async fn write(&mut self, packets: Vec<Bytes>) -> Result<(), End> {
         let writing = async {
+            // What it has to say itself, as a pong, comes first and whole.
+            self.stream.flush().await?;
+            let tcp = self.stream.get_mut();
+            let mut gathered = Vec::new();
             for packet in packets {
-                let text = Utf8Bytes::try_from(packet).expect("packets are made of text");
-                self.stream.feed(Message::Text(text)).await?;
+                if packet.len() < COPY_BYTES_MAX {
+                    push_text(&mut gathered, |out| out.extend_from_slice(&packet));
+                    continue;
+                }
+                push_text_head(&mut gathered, packet.len());
+                tcp.write_all(&gathered).await?;
+                tcp.write_all(&packet).await?;
+                gathered.clear();
             }
-            self.stream.flush().await
+            tcp.write_all(&gathered).await?;
+            Ok::<_, Error>(())
         };
         match tokio::time::timeout(WRITE_TIMEOUT, writing).await {
             Ok(Ok(())) => Ok(()),
@@ -140,7 +154,6 @@ fn read(message: Option<Result<Message, Error>>, bounds: Bounds) -> Result<Optio
 pub(super) fn config(bounds: Bounds) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
-        .write_buffer_size(WRITE_BYTES)
         .max_message_size(Some(bounds.packet_bytes))
         .max_frame_size(Some(bounds.packet_bytes))
 }
