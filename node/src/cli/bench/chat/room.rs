@@ -8,12 +8,13 @@ use crate::cli::bench::reopen::Served;
 use crate::cli::bench::report::{Part, Round, per_second};
 use crate::cli::bench::{Bench, Failure, differs};
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Those who listen.
 const MEMBERS: u64 = 1_000;
@@ -29,6 +30,14 @@ pub(super) const ROOM: Part = Part {
     run: room,
 };
 
+/// Where a client dials from: clients of the world do not share one address, on which the system
+/// has to search longer and longer for a free port.
+fn source(client: u64) -> SocketAddr {
+    const CLIENTS_OF_AN_ADDRESS: u64 = 250;
+    let number = (client / CLIENTS_OF_AN_ADDRESS % 250) as u8;
+    SocketAddr::from((Ipv4Addr::new(127, 0, 1, 1 + number), 0))
+}
+
 /// A socket of one who listens, as far as the room's answer, and what was read behind it: the
 /// beginning of a frame.
 pub(super) async fn join(
@@ -37,7 +46,12 @@ pub(super) async fn join(
     client: u64,
     room: bool,
 ) -> std::io::Result<(TcpStream, Vec<u8>)> {
-    let mut tcp = TcpStream::connect(&host).await?;
+    let socket = TcpSocket::new_v4()?;
+    if cfg!(target_os = "linux") {
+        socket.bind(source(client))?;
+    }
+    let address = host.parse().map_err(std::io::Error::other)?;
+    let mut tcp = socket.connect(address).await?;
     tcp.set_nodelay(true)?;
     tcp.write_all(handshake(&host, "/v1/ws").as_bytes()).await?;
     let mut read = Vec::new();
