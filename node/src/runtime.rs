@@ -140,6 +140,8 @@ pub(crate) struct Runtime {
     pub(crate) act: Act,
     /// The clocks.
     pub(crate) clock: Clock,
+    /// What is called before waiting.
+    pub(crate) between_steps: fn(),
 }
 
 impl Runtime {
@@ -157,6 +159,7 @@ impl Runtime {
         self.hand_over(&mut step);
         let mut inputs = Vec::new();
         loop {
+            (self.between_steps)();
             let tick = self.engine.next_tick();
             let deadline = tick.and_then(|time| self.clock.instant(time));
             if self.inbox.recv_many(&mut inputs, deadline) == Received::Closed {

@@ -117,7 +117,8 @@ pub(crate) fn builder(config: &Config) -> Result<Builder, Failure> {
         .peers(config.list("peers"))
         .open_clients(config.switch("open_clients"))
         .durability(if os { Durability::Os } else { Durability::Sync })
-        .limits(limits);
+        .limits(limits)
+        .between_steps(crate::memory::give_back);
     if let Some(secret) = config.text("secret") {
         builder = builder.secret(secret);
     }
@@ -201,7 +202,10 @@ pub(crate) fn start_log(config: &Config) {
 
 /// Runs a future to its end, on all cores.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(crate::memory::give_back)
+        .build();
     let runtime = runtime.map_err(|error| {
         Failure::new(Exit::Failed, "cannot start threads")
             .why(error)

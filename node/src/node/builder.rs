@@ -76,6 +76,7 @@ pub struct Builder {
     limits: Limits,
     router: axum::Router,
     servers: Option<(String, String)>,
+    between_steps: fn(),
 }
 
 impl Default for Builder {
@@ -93,6 +94,7 @@ impl Default for Builder {
             limits: Limits::default(),
             router: axum::Router::new(),
             servers: None,
+            between_steps: || (),
         }
     }
 }
@@ -212,6 +214,14 @@ impl Builder {
         self
     }
 
+    /// What the engine's thread calls before it waits for more to do, thousands of times a second
+    /// under load: for what belongs to a thread, as with an allocator that keeps free memory for
+    /// each. The node waits for it.
+    pub fn between_steps(mut self, call: fn()) -> Builder {
+        self.between_steps = call;
+        self
+    }
+
     /// Starts the node. It is ready when this returns.
     pub async fn start(mut self) -> Result<Node, Error> {
         self.peers.iter().chain(&self.addresses).try_for_each(|url| check_address(url))?;
@@ -268,8 +278,16 @@ impl Builder {
         let act_on = move |outputs: &mut Vec<Output>| act.act(outputs);
         let writer =
             Writer::start(opened, self.durability, views.clone(), act_on).map_err(failed)?;
-        let runtime =
-            Runtime { engine, first, overlay, writer, inbox: receiver, act: act_late, clock };
+        let runtime = Runtime {
+            engine,
+            first,
+            overlay,
+            writer,
+            inbox: receiver,
+            act: act_late,
+            clock,
+            between_steps: self.between_steps,
+        };
         let engine = runtime.start().map_err(failed)?;
         let room = RoomWatch::new(directory.path(), sessions.clone(), links.clone());
         let tasks = vec![tokio::spawn(room.run()).abort_handle()];
