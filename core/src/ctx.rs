@@ -57,6 +57,17 @@ pub(crate) enum Fact {
 /// Up to which sequence the envelopes of each origin, by node and boot, are here without a gap.
 pub(crate) type Marks = Vec<(NodeId, u64, u64)>;
 
+/// What has become of all that was spread and came ahead of something missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// Something is missing still, or nothing was.
+    Open,
+    /// Marks cover all of it now.
+    Covered,
+    /// Its run was forgotten before that: marks will never cover it.
+    Lost,
+}
+
 /// The marks that came with a message.
 #[derive(Debug)]
 pub(crate) struct Marked {

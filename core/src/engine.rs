@@ -362,6 +362,7 @@ impl Engine {
             for delivery in deliveries {
                 self.deliver(now, delivery, store, step);
             }
+            self.data.on_ahead(self.mesh.take_ahead());
         }
     }
 

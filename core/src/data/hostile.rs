@@ -237,7 +237,8 @@ impl Victim {
     fn take_said(&mut self, link: LinkId) -> Vec<Message> {
         let mut messages = Vec::new();
         for (to, kind, body) in std::mem::take(&mut self.said) {
-            let body = match Kind::from_byte(kind) {
+            let is_data = body.first() == Some(&Tag::DATA.0);
+            let body = match Kind::from_byte(kind).filter(|_| is_data) {
                 Some(Kind::Neighbor) => body.slice(1..),
                 Some(Kind::NeighborMarked) => {
                     let mut reader = crate::wire::codec::Reader::new(body.slice(1..));

@@ -34,7 +34,7 @@ mod write;
 pub(crate) use entry::KEY_BYTES_MAX;
 pub use entry::{Entry, EntryKey, Strategy};
 
-use crate::ctx::{Ctx, Dest};
+use crate::ctx::{Ahead, Ctx, Dest};
 use crate::error::ErrorCode;
 use crate::id::{NetworkId, NodeId, Path, SessionId, StoreId, WatchId};
 use crate::interest::Interest;
@@ -75,9 +75,11 @@ pub(crate) struct Data {
     number: u64,
     /// The log holds the changes after this one.
     floor: u64,
-    /// The newest change that did not come by spreading, or out of order: neighbors must pull up
-    /// to there.
+    /// The newest change that did not come by spreading: neighbors must pull up to there.
     pulled: u64,
+    /// The newest change that was spread and came ahead of something missing: the same, until
+    /// marks cover it.
+    ahead: u64,
     burial: bury::Burial,
     histories: Vec<(Path, usize)>,
     /// Whether any path has fields.
@@ -145,6 +147,7 @@ impl Data {
             number,
             floor,
             pulled: number,
+            ahead: 0,
             burial: bury::Burial::default(),
             histories: config.histories,
             has_fields: ctx.get(META, read::HAS_FIELDS).is_some(),
@@ -240,6 +243,16 @@ impl Data {
         }
     }
 
+    /// Something has become of all that came ahead of something missing.
+    pub(crate) fn on_ahead(&mut self, ahead: Ahead) {
+        match ahead {
+            Ahead::Open => return,
+            Ahead::Covered => {}
+            Ahead::Lost => self.pulled = self.pulled.max(self.ahead),
+        }
+        self.ahead = 0;
+    }
+
     /// Sends a message to a neighbor.
     fn tell(&self, ctx: &mut Ctx, dest: Dest, message: &Message) {
         let body = message.encode();
@@ -323,7 +336,7 @@ impl Service for Data {
         let before = self.number;
         ctx.refused = !self.apply_all(ctx, entries, Source::Spread);
         if ctx.ahead && self.number > before {
-            self.pulled = self.number; // no marks cover it yet
+            self.ahead = self.number;
         }
         Ok(())
     }

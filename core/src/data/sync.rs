@@ -194,7 +194,7 @@ impl Data {
             store: self.store,
             number: self.number,
             floor: self.floor,
-            pulled: self.pulled,
+            pulled: self.pulled.max(self.ahead),
             count: self.index.count(),
             sum: self.index.total().to_bytes(),
             answer,

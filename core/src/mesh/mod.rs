@@ -26,7 +26,7 @@ mod say;
 mod spread;
 mod status;
 
-use crate::ctx::{Around, Ctx, Marked, Marks};
+use crate::ctx::{Ahead, Around, Ctx, Marked, Marks};
 use crate::error::ErrorCode;
 use crate::id::{LinkId, NetworkId, NodeId};
 use crate::identity::Identity;
@@ -130,6 +130,11 @@ impl Mesh {
     /// What there is for the services since the last call.
     pub(crate) fn take_deliveries(&mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.deliveries)
+    }
+
+    /// What has become of all that came ahead of something missing.
+    pub(crate) fn take_ahead(&mut self) -> Ahead {
+        self.spread.take_ahead()
     }
 
     /// Begins to dial the addresses of the settings, and those that were added before.

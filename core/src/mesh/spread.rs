@@ -6,7 +6,7 @@
 //! tree. Messages: Spread, Announce (ranges), Graft. Keys: none. Repair: announcements on the other
 //! links, grafts from a cache, then the services' own catching up. Limits: `SPREAD_*`.
 
-use crate::ctx::Marks;
+use crate::ctx::{Ahead, Marks};
 use crate::id::NodeId;
 use crate::limits::{
     GRAFTS_MAX, NODES_MAX, SPREAD_CACHE_BYTES_MAX, SPREAD_CACHE_MAX, SPREAD_RANGES_MAX,
@@ -27,6 +27,8 @@ struct Origin {
     /// A neighbor said that everything up to here came another way. It settles what is missing,
     /// but not whether an envelope was here before: a lie must not silence the origin.
     claimed: u64,
+    /// The latest that has come.
+    newest: u64,
     /// The run before this one that was heard of last, and up to where it is here: who has heard
     /// of nothing newer still speaks of it.
     before: (u64, u64),
@@ -40,6 +42,7 @@ impl Origin {
         if known {
             return false;
         }
+        self.newest = self.newest.max(sequence);
         let at = self.ranges.partition_point(|(from, _)| *from < sequence);
         self.ranges.insert(at, (sequence, sequence));
         self.join();
@@ -60,6 +63,11 @@ impl Origin {
     /// Up to where nothing is missing.
     fn upto(&self) -> u64 {
         self.contiguous.max(self.claimed)
+    }
+
+    /// Whether something has come that marks do not cover, as something before it is missing.
+    fn is_open(&self) -> bool {
+        self.newest > self.upto()
     }
 
     /// Joins ranges that touch or that follow what is claimed; forgets the furthest if there are
@@ -116,6 +124,9 @@ pub(crate) struct SpreadState {
     fresh: BTreeSet<NodeId>,
     announce_at: Option<Time>,
     gaps: BTreeMap<NodeId, Gap>,
+    /// Something came ahead since all was covered; and whether its run was forgotten.
+    came_ahead: bool,
+    lost_ahead: bool,
 }
 
 impl SpreadState {
@@ -132,7 +143,21 @@ impl SpreadState {
 
     /// Notes an envelope of a run that the origin's record confirms; `false` if it is not new.
     pub(crate) fn note(&mut self, origin: NodeId, boot: u64, sequence: u64) -> bool {
-        self.origin(origin, boot).is_some_and(|state| state.note(sequence))
+        let Some(state) = self.origin(origin, boot) else { return false };
+        let is_new = state.note(sequence);
+        let open = state.is_open();
+        self.came_ahead |= open;
+        is_new
+    }
+
+    /// What has become of all that came ahead; tells once that it is covered or lost.
+    pub(crate) fn take_ahead(&mut self) -> Ahead {
+        if !self.came_ahead || self.origins.values().any(Origin::is_open) {
+            return Ahead::Open;
+        }
+        self.came_ahead = false;
+        let lost = std::mem::take(&mut self.lost_ahead);
+        if lost { Ahead::Lost } else { Ahead::Covered }
     }
 
     /// The state of an origin's run; a newer run begins from nothing.
@@ -142,6 +167,7 @@ impl SpreadState {
         }
         let state = self.origins.entry(origin).or_default();
         if boot > state.boot {
+            self.lost_ahead |= state.is_open();
             state.renew(boot);
         }
         (boot == state.boot).then_some(state)
@@ -281,7 +307,12 @@ impl SpreadState {
 
     /// Forgets the origins of which `is_known` does not hold.
     pub(crate) fn retain(&mut self, is_known: impl Fn(NodeId) -> bool) {
-        self.origins.retain(|origin, _| is_known(*origin));
+        let lost_ahead = &mut self.lost_ahead;
+        self.origins.retain(|origin, state| {
+            let keeps = is_known(*origin);
+            *lost_ahead |= !keeps && state.is_open();
+            keeps
+        });
     }
 
     pub(crate) fn next_tick(&self) -> Option<Time> {
@@ -384,6 +415,40 @@ mod tests {
         }
         assert_eq!(state.take_grafts(now, 10), [(NODE, None)]);
         assert_eq!(state.take_grafts(now + 1_000_000, 10), [], "they are told once");
+    }
+
+    #[test]
+    fn what_came_ahead_is_covered_when_nothing_before_it_is_missing() {
+        let mut state = SpreadState::default();
+        assert!(state.note(NODE, 1, 1));
+        assert_eq!(state.take_ahead(), Ahead::Open, "nothing came ahead");
+        assert!(state.note(NODE, 1, 3) && state.note(NODE, 1, 5) && state.note(NODE, 1, 2));
+        assert_eq!(state.take_ahead(), Ahead::Open, "the fourth is missing");
+        assert!(state.note(NODE, 1, 4));
+        assert_eq!(state.take_ahead(), Ahead::Covered);
+        assert_eq!(state.take_ahead(), Ahead::Open, "told once");
+    }
+
+    #[test]
+    fn what_came_ahead_of_a_run_that_is_forgotten_is_lost() {
+        let mut state = SpreadState::default();
+        assert!(state.note(NODE, 1, 2) && state.note(NODE, 2, 1));
+        assert_eq!(state.take_ahead(), Ahead::Lost);
+        assert!(state.note(NODE, 2, 3));
+        state.retain(|_| false);
+        assert_eq!(state.take_ahead(), Ahead::Lost);
+    }
+
+    #[test]
+    fn what_came_ahead_and_is_forgotten_beyond_the_limit_is_not_covered_before_it_comes_again() {
+        let mut state = SpreadState::default();
+        let last = 3 + 2 * SPREAD_RANGES_MAX as u64;
+        for sequence in (3..=last).step_by(2).chain(1..last) {
+            state.note(NODE, 1, sequence);
+        }
+        assert_eq!(state.take_ahead(), Ahead::Open);
+        assert!(state.note(NODE, 1, last));
+        assert_eq!(state.take_ahead(), Ahead::Covered);
     }
 
     #[test]

@@ -130,3 +130,30 @@ fn what_a_neighbor_wants_is_sent_no_faster_than_its_link_takes_it() {
     let said = victim.said_bytes - before;
     assert!(said > 2_000_000, "{said} bytes after it was drained");
 }
+
+/// Up to where the victim's last summary says that it must be pulled from.
+fn pulled(victim: &mut Victim, link: LinkId) -> u64 {
+    victim.run(11_000);
+    let summary = |message: &Message| match message {
+        Message::Summary(summary) => Some(summary.pulled),
+        _ => None,
+    };
+    victim.take_said(link).iter().rev().find_map(summary).expect("it compares")
+}
+
+#[test]
+fn what_came_ahead_needs_no_pull_once_nothing_before_it_is_missing() {
+    let mut victim = Victim::new();
+    let (origin, other) = (victim.known(1), victim.known(2));
+    let spread = |victim: &mut Victim, sequence: u64| {
+        victim.spread(origin, sequence, &vec![(at("a"), entry(1, sequence, "1"))]);
+    };
+    let before = pulled(&mut victim, other);
+    spread(&mut victim, 1);
+    assert_eq!(pulled(&mut victim, other), before);
+    spread(&mut victim, 3);
+    let ahead = pulled(&mut victim, other);
+    assert!(ahead > before, "no marks cover it");
+    spread(&mut victim, 2);
+    assert_eq!(pulled(&mut victim, other), before);
+}
