@@ -9,7 +9,7 @@
 //! What no caller waits for, entries of other nodes, is put off a little while it comes as a
 //! stream: one sync for [`STREAM_PAUSE`] instead of one for each few entries leaves the disk and the
 //! cores to those who do wait, often on a node beside. A change that comes alone is not put off.
-//! Limits: `GATHERED_BYTES_MAX`, `GATHERED_OUTPUTS_MAX`, `WRITTEN_BYTES_MAX`, `STREAM_PAUSE`.
+//! Limits: `PART_BYTES_MAX`, `PART_OUTPUTS_MAX`, `STREAM_PAUSE`.
 
 use super::check::{Committer, Opened};
 use super::sync::Syncer;
@@ -23,12 +23,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes of batches that are gathered before the engine has to wait.
-const GATHERED_BYTES_MAX: usize = 1024 * 1024;
-/// Outputs that are gathered before the engine has to wait.
-const GATHERED_OUTPUTS_MAX: usize = 16 * 1024;
-/// Bytes of batches that are written before the next commit has to wait for a sync.
-const WRITTEN_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of batches that are gathered before the engine has to wait, and that are written before
+/// the next commit has to wait for a sync.
+const PART_BYTES_MAX: usize = 1024 * 1024;
+/// The same for outputs.
+const PART_OUTPUTS_MAX: usize = 16 * 1024;
 /// How long a commit that no caller waits for is put off after the last one.
 const STREAM_PAUSE: Duration = Duration::from_millis(3);
 /// Writes in a commit that make a stream of it.
@@ -189,7 +188,7 @@ impl Part {
     }
 
     fn is_full(&self) -> bool {
-        self.bytes >= GATHERED_BYTES_MAX || self.outputs.len() >= GATHERED_OUTPUTS_MAX
+        self.bytes >= PART_BYTES_MAX || self.outputs.len() >= PART_OUTPUTS_MAX
     }
 
     fn is_stream(&self) -> bool {
@@ -259,7 +258,7 @@ impl Shared {
             let waited = self.work.wait_timeout(queue, pause);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        while queue.written.bytes >= WRITTEN_BYTES_MAX {
+        while queue.written.is_full() {
             let waited = self.written_room.wait(queue);
             queue = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -330,7 +329,7 @@ impl Shared {
         if queue.written.is_empty() {
             return None;
         }
-        let was_full = queue.written.bytes >= WRITTEN_BYTES_MAX;
+        let was_full = queue.written.is_full();
         mem::swap(&mut queue.written, taken);
         queue.syncing = true;
         let commit = queue.commit.take();
@@ -367,14 +366,14 @@ mod tests {
     #[test]
     fn a_reply_an_end_and_a_full_commit_are_not_put_off() {
         let shared = Arc::new(Shared::default());
-        shared.lock().gathered = part(GATHERED_BYTES_MAX - 1);
+        shared.lock().gathered = part(PART_BYTES_MAX - 1);
         let mut outputs = vec![Output::Close(LinkId(1), "")];
         writer(&shared).hand_over(Arc::default(), &mut outputs);
         assert!(!shared.lock().is_pressing());
         writer(&shared).hand_over(Arc::default(), &mut vec![reply()]);
         assert!(shared.lock().is_pressing());
         assert!(Queue { closed: true, ..Queue::default() }.is_pressing());
-        let gathered = part(GATHERED_BYTES_MAX);
+        let gathered = part(PART_BYTES_MAX);
         assert!(Queue { gathered, ..Queue::default() }.is_pressing());
     }
 
@@ -423,9 +422,19 @@ mod tests {
 
     #[test]
     fn a_commit_waits_while_too_much_is_written_and_not_on_disk() {
-        for (written, goes_on) in [(WRITTEN_BYTES_MAX - 1, true), (WRITTEN_BYTES_MAX, false)] {
+        let outputs = |count| {
+            let outputs = (0..count).map(|_| Output::Close(LinkId(1), "")).collect();
+            Part { outputs, ..part(1) }
+        };
+        let written = [
+            (part(PART_BYTES_MAX - 1), true),
+            (part(PART_BYTES_MAX), false),
+            (outputs(PART_OUTPUTS_MAX - 1), true),
+            (outputs(PART_OUTPUTS_MAX), false),
+        ];
+        for (written, goes_on) in written {
             let shared = Arc::new(Shared::default());
-            shared.lock().written = part(written);
+            shared.lock().written = written;
             let taken = take(&shared);
             writer(&shared).hand_over(Arc::default(), &mut vec![reply()]);
             if !goes_on {
