@@ -128,19 +128,23 @@ impl Clock {
     /// A new stamp, larger than every stamp made or believed before.
     pub fn tick(&mut self, wall_ms: u64) -> Stamp {
         if std::mem::take(&mut self.learned) && self.last.ms() >= wall_ms && self.leaps_left > 0 {
-            self.leap();
+            self.leap(wall_ms);
         }
         let next = Stamp::from_ms(wall_ms).max(Stamp(self.last.0.saturating_add(1)));
         self.last = self.in_band(next);
         self.last
     }
 
-    /// Goes on to a random counter, in the lower half of its band, of a random millisecond.
-    fn leap(&mut self) {
+    /// Goes on to a random counter, in the lower half of what is left of its band, of a random
+    /// millisecond. It does not leap out of what others believe: they would refuse what is stamped
+    /// then, and it would outrank what they write until then.
+    fn leap(&mut self, wall_ms: u64) {
         self.leaps_left -= 1;
         let ms = self.last.ms() + 1 + self.rng.below(LEAP_MS_MAX);
-        let counter = self.band * BAND_COUNTERS + self.rng.below(BAND_COUNTERS / 2);
-        self.last = self.last.max(Stamp(Stamp::from_ms(ms).0 + counter));
+        let ms = ms.min(wall_ms.saturating_add(self.drift_ms_max));
+        let from = self.in_band(Stamp::from_ms(ms).max(Stamp(self.last.0.saturating_add(1))));
+        let left = BAND_COUNTERS - u64::from(from.counter()) % BAND_COUNTERS;
+        self.last = Stamp(from.0 + self.rng.below(left / 2 + 1));
     }
 
     /// The first stamp with a counter of the band that is not below `stamp`.
@@ -265,6 +269,21 @@ mod tests {
         assert!((100..=1_100).contains(&ahead_ms), "{ahead_ms} ms ahead");
         let mut clock = Clock::new(Stamp(u64::MAX), DRIFT).with_leaps(Rng::new(1));
         assert_eq!(clock.tick(0), Stamp(u64::MAX));
+    }
+
+    #[test]
+    fn a_clock_does_not_leap_out_of_what_others_believe() {
+        let mut made = BTreeSet::new();
+        for seed in 0..50 {
+            let mut clock = Clock::new(Stamp(0), DRIFT).with_leaps(Rng::new(seed));
+            for ms in [DRIFT - 5, DRIFT, DRIFT] {
+                clock.observe(Stamp::from_ms(ms), 0).unwrap();
+                let stamp = clock.tick(0);
+                assert!(!clock.is_future(stamp, 0), "{stamp:?}");
+                made.insert(stamp);
+            }
+        }
+        assert!(made.len() > 100, "{} of 150 are new", made.len());
     }
 
     #[test]
