@@ -258,7 +258,7 @@ impl Data {
     }
 }
 
-fn system_key(kind: &str, node: NodeId) -> EntryKey {
+pub(super) fn system_key(kind: &str, node: NodeId) -> EntryKey {
     let name = Path::new(format!("{kind}{node}")).expect("a short path of plain segments");
     EntryKey::system(&name)
 }

@@ -6,11 +6,11 @@
 //! may forget. A member that is away, has just taken in something old, or is catching up itself
 //! has its word later: until then nothing is forgotten. Age alone decides nothing, so no clock can
 //! bring a deleted value back. A member that will not return is to be removed from the network,
-//! or its word is waited for for ever.
+//! or its word is waited for for ever; so is any other node that was linked once.
 //!
 //! Limits: `BURIED_AT_ONCE`.
 
-use super::apply::{MEMBERS, REMOVED, rank};
+use super::apply::{MEMBERS, REMOVED, rank, system_key};
 use super::message::{Entries, Message};
 use super::{Data, Entry, EntryKey};
 use crate::ctx::{Ctx, Dest};
@@ -130,7 +130,17 @@ impl Data {
     fn is_settled(&self, ctx: &Ctx) -> bool {
         let now = ctx.now.time;
         let came = self.burial.late_at.is_some_and(|at| now - at < UNSETTLED_MS);
-        !came && self.sync.is_at_rest()
+        !came && self.sync.is_at_rest() && self.sync.known.keys().all(|node| self.has_word(*node))
+    }
+
+    /// Whether a node that was linked is asked before anything is forgotten, or is removed. One
+    /// whose link was lost before it told that it is a member may hold what must be beaten.
+    fn has_word(&self, node: NodeId) -> bool {
+        let is_there = |kind| {
+            let key = system_key(kind, node);
+            self.index.get(self.index.hash(key.as_bytes())).is_some()
+        };
+        is_there(MEMBERS) || is_there(REMOVED)
     }
 
     /// A member asks whether it may forget these.

@@ -35,7 +35,8 @@ const REACHED: u8 = b'a';
 
 /// What is known of a neighbor, also while it is away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Reached {
+pub(super) struct Reached {
+    /// All zero for none yet.
     store: StoreId,
     /// All its changes up to this number are here.
     number: u64,
@@ -75,8 +76,8 @@ pub(super) struct Pull {
 /// The state of catching up.
 #[derive(Debug)]
 pub(super) struct Sync {
-    /// At most `NODES_MAX`.
-    known: BTreeMap<NodeId, Reached>,
+    /// All that were ever linked; at most `NODES_MAX`.
+    pub(super) known: BTreeMap<NodeId, Reached>,
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
     pull: Option<Pull>,
     /// The pull that was given up last: its page may still be on its way over a slow link.
@@ -166,6 +167,9 @@ impl Data {
                     compare: super::compare::State::Idle,
                 };
                 self.sync.neighbors.insert(node, neighbor);
+                if reached.is_none() {
+                    self.save_known(ctx, node, Reached::default());
+                }
                 self.send_summary(ctx, node, false);
             }
             NeighborChange::Down => {
@@ -371,6 +375,10 @@ impl Data {
             return;
         };
         neighbor.saved = neighbor.reached;
+        self.save_known(ctx, node, reached);
+    }
+
+    fn save_known(&mut self, ctx: &mut Ctx, node: NodeId, reached: Reached) {
         self.sync.known.insert(node, reached);
         self.forget_reached(ctx);
         let key = [&[REACHED], &node.0[..]].concat();

@@ -54,6 +54,26 @@ fn what_is_dead_is_forgotten_though_most_of_it_finds_no_room() {
     assert_eq!(victim.status().tombstones, 0);
 }
 
+#[test]
+fn a_node_that_was_linked_once_has_its_word_before_anything_is_forgotten() {
+    for restarts in [false, true] {
+        let mut victim = Victim::new();
+        victim.put("gone", "1");
+        victim.write(Write::delete(path("gone")));
+        let link = victim.link(1); // lost before it could tell that it is a member
+        victim.input(Input::LinkDown(link));
+        if restarts {
+            victim.restart();
+        }
+        victim.now.wall_ms += 2 * Limits::default().tombstone_grace_ms;
+        victim.run(400_000);
+        assert_eq!(victim.status().tombstones, 1, "it may hold something older");
+        victim.ask(Request::Mesh(MeshRequest::Remove(NodeId([1; 32]))));
+        victim.run(400_000);
+        assert_eq!(victim.status().tombstones, 0);
+    }
+}
+
 /// A node that has told the end of one value, and got another only after its end.
 fn with_two_that_ended() -> Victim {
     let mut victim = Victim::new();
