@@ -411,3 +411,22 @@ fn what_a_wrong_clock_refused_comes_soon_after_it_is_set_right_however_much_it_i
         },
     );
 }
+
+#[test]
+fn what_a_wrong_clock_refused_comes_at_once_when_it_is_set_right_however_long_it_was_wrong() {
+    tell(
+        3,
+        |_| {},
+        |world| {
+            world.hosts[1].clock.jump(-HOUR_MS);
+            world.put(0, &path("last/d"));
+            pass(world, 20 * 60_000);
+            assert!(shown(world, 1, &path("last/d")).is_none());
+            world.hosts[1].clock.set_right();
+            pass(world, 2_500);
+            for node in 0..3 {
+                assert!(shown(world, node, &path("last/d")).is_some(), "node {node}");
+            }
+        },
+    );
+}

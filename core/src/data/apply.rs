@@ -9,6 +9,7 @@ use crate::replica::index::{KeyHash, Slot};
 use crate::replica::merge::Rank;
 use crate::request::Changed;
 use crate::store::space::{ENTRIES, META};
+use crate::time::Stamp;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
@@ -28,22 +29,23 @@ pub(super) const MEMBERS: &str = "members/";
 pub(super) const REMOVED: &str = "removed/";
 
 impl Data {
-    /// Merges entries from another node. `false` if one was refused: the message is not to be
-    /// passed on.
+    /// Merges entries from another node. The latest stamp that was refused, as it lies in the
+    /// future: then the message is not to be passed on.
     pub(super) fn apply_all(
         &mut self,
         ctx: &mut Ctx,
         entries: Vec<(EntryKey, Entry)>,
         source: Source,
-    ) -> bool {
-        let mut accepted = true;
+    ) -> Option<Stamp> {
+        let mut refused = None;
         for (key, entry) in entries {
-            if ctx.clock.observe(entry.newest_stamp(), ctx.now.wall_ms).is_err() {
+            let stamp = entry.newest_stamp();
+            if ctx.clock.observe(stamp, ctx.now.wall_ms).is_err() {
                 if ctx.stats.future_refused == 0 {
                     ctx.notice(Notice::Future(entry.version.node));
                 }
                 ctx.stats.future_refused += 1;
-                accepted = false;
+                refused = refused.max(Some(stamp));
                 continue;
             }
             if self.apply(ctx, key, entry, source) {
@@ -52,7 +54,7 @@ impl Data {
                 ctx.stats.repeated += 1;
             }
         }
-        accepted
+        refused
     }
 
     /// Merges one entry; `true` if it now stands.

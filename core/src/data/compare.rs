@@ -5,7 +5,6 @@
 //! differ; then both sides send what the other misses. For 100 differences among a million
 //! entries that is three round trips and about 100 KiB beside the entries.
 
-use super::apply::Source;
 use super::message::{Entries, Message, Outline};
 use super::sync::ANSWER_MS_MAX;
 use super::{Data, read};
@@ -56,6 +55,7 @@ impl Data {
             return;
         }
         neighbor.compare = State::Asked { store, since: now };
+        neighbor.refused = None;
         let groups = Message::Groups { number: self.number, sums: self.index.group_sums() };
         self.tell(ctx, Dest::NeighborMarked(node), &groups);
     }
@@ -233,7 +233,7 @@ impl Data {
     }
 
     fn on_found(&mut self, ctx: &mut Ctx, from: NodeId, done: bool, entries: Entries) {
-        self.apply_all(ctx, entries, Source::Pulled);
+        self.apply_pulled(ctx, from, entries);
         let now = ctx.now.time;
         let Some(neighbor) = self.sync.neighbors.get_mut(&from) else { return };
         let State::Narrowed { store, number, own_number, marks, more, since } =

@@ -334,7 +334,7 @@ impl Service for Data {
         let entries = message::decode_entries(body)?;
         ctx.weight = entries.len() as u64;
         let before = self.number;
-        ctx.refused = !self.apply_all(ctx, entries, Source::Spread);
+        ctx.refused = self.apply_all(ctx, entries, Source::Spread).is_some();
         if ctx.ahead && self.number > before {
             self.ahead = self.number;
         }

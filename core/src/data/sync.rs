@@ -5,16 +5,17 @@
 //! neighbor has was spread and is here too, there is nothing to do. Otherwise its change log is
 //! pulled, or, where the log does not help, everything (this node has next to nothing) or what a
 //! comparison finds (`compare`). One pull at a time: the next neighbor has little left to tell.
+//! What was refused, as it lay in the future, is compared again when it no longer does.
 
 use super::Data;
 use super::apply::Source;
-use super::message::{From, Message, Page, Summary};
+use super::message::{Entries, From, Message, Page, Summary};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};
 use crate::limits::NODES_MAX;
 use crate::service::NeighborChange;
 use crate::store::space::META;
-use crate::time::Time;
+use crate::time::{Stamp, Time};
 use crate::wire::codec::Reader;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -28,6 +29,9 @@ const UNDER_WAY_MS: u64 = 1_000;
 /// Longest pause between two comparisons of sets that never agree, because both keep changing,
 /// in milliseconds.
 const LASTING_MS_MAX: u64 = 3_600_000;
+/// How often it is looked whether what was refused still lies in the future, in milliseconds: the
+/// clock may be set at any time.
+const REFUSED_MS: u64 = 1_000;
 /// A node with so many times fewer entries than its neighbor takes all of them.
 const FEWER: u64 = 16;
 /// Key prefix in [`META`] of what is known of each neighbor.
@@ -57,6 +61,9 @@ pub(super) struct Neighbor {
     /// Something is missing that is probably under way on another link: when the neighbor is asked
     /// again.
     ask_at: Option<Time>,
+    /// Of what it sent since the last comparison began, the latest stamp that was refused; and when
+    /// it is looked at next.
+    pub(super) refused: Option<(Stamp, Time)>,
     /// Its link is full.
     full: bool,
     pub(super) compare: super::compare::State,
@@ -135,12 +142,14 @@ impl Sync {
     }
 
     pub(super) fn next_tick(&self) -> Option<Time> {
-        let asks = |neighbor: &Neighbor| neighbor.ask_at.unwrap_or(neighbor.compare_at);
-        let compares =
-            self.neighbors.values().map(|neighbor| neighbor.compare_at.min(asks(neighbor)));
+        let due = |neighbor: &Neighbor| {
+            let refused = neighbor.refused.map(|(_, look_at)| look_at);
+            [Some(neighbor.compare_at), neighbor.ask_at, refused].into_iter().flatten().min()
+        };
+        let neighbors = self.neighbors.values().filter_map(due);
         let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
         let job = self.jobs.iter().any(|job| self.takes_more(job.to)).then_some(Time(0));
-        compares.chain(pull).chain(job).min()
+        neighbors.chain(pull).chain(job).min()
     }
 }
 
@@ -161,6 +170,7 @@ impl Data {
                     in_sync: false,
                     unequal_since: None,
                     lasting_ms: UNEQUAL_COMPARES * ctx.limits.compare_ms,
+                    refused: None,
                     full: false,
                     ask_at: None,
                     compare_at: ctx.now.time + ctx.rng.jitter(ctx.limits.compare_ms),
@@ -239,6 +249,7 @@ impl Data {
         let reached = neighbor.reached.map(|reached| reached.number);
         if equal {
             neighbor.unequal_since = None;
+            neighbor.refused = None;
             neighbor.compare = super::compare::State::Idle;
             neighbor.lasting_ms = UNEQUAL_COMPARES * ctx.limits.compare_ms;
             ctx.facts.extend(marked.map(|marked| Fact::CaughtUp(marked.marks)));
@@ -332,7 +343,7 @@ impl Data {
         if late.is_some() && self.sync.pull.is_none() {
             self.sync.pull = late; // it goes on
         } else if late.is_some() && !self.sync.pull.as_ref().is_some_and(is_answered) {
-            self.apply_all(ctx, entries, Source::Pulled);
+            self.apply_pulled(ctx, from, entries);
             return; // another neighbor's turn has begun
         }
         let Some(pull) = self.sync.pull.as_mut().filter(|pull| is_answered(pull)) else { return };
@@ -343,7 +354,7 @@ impl Data {
         {
             pull.target = Some((number, marked.marks));
         }
-        self.apply_all(ctx, entries, Source::Pulled);
+        self.apply_pulled(ctx, from, entries);
         let store = self.sync.known_store(from);
         if !whole {
             self.reach(from, Some(Reached { store, number }));
@@ -358,6 +369,15 @@ impl Data {
         }
         self.save_reached(ctx, from);
         self.end_pull(ctx);
+    }
+
+    /// Merges what a neighbor sent when it was asked.
+    pub(super) fn apply_pulled(&mut self, ctx: &mut Ctx, from: NodeId, entries: Entries) {
+        let refused = self.apply_all(ctx, entries, Source::Pulled);
+        if let Some((stamp, neighbor)) = refused.zip(self.sync.neighbors.get_mut(&from)) {
+            let (latest, _) = neighbor.refused.get_or_insert((stamp, ctx.now.time + REFUSED_MS));
+            *latest = stamp.max(*latest);
+        }
     }
 
     /// The next neighbor may be pulled from; all learn what is here now.
@@ -416,6 +436,25 @@ impl Data {
         }
     }
 
+    /// Compares again with those of whom something was refused that is in the future no longer. It
+    /// is waited for all of it: what still is would be sent for nothing. A neighbor can bring about
+    /// comparisons with itself only.
+    fn tick_refused(&mut self, ctx: &mut Ctx) {
+        let mut due = Vec::new();
+        for (node, neighbor) in &mut self.sync.neighbors {
+            if let Some((latest, look_at)) = &mut neighbor.refused
+                && *look_at <= ctx.now.time
+            {
+                *look_at = ctx.now.time + REFUSED_MS;
+                let believed = !ctx.clock.is_future(*latest, ctx.now.wall_ms);
+                due.extend(neighbor.reached.filter(|_| believed).map(|at| (*node, at.store)));
+            }
+        }
+        for (node, store) in due {
+            self.start_compare(ctx, node, store);
+        }
+    }
+
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
         let given_up = self.sync.pull.take_if(|pull| now - pull.heard >= ANSWER_MS_MAX);
@@ -424,6 +463,7 @@ impl Data {
             self.end_pull(ctx);
         }
         self.tick_asks(ctx);
+        self.tick_refused(ctx);
         let due: Vec<NodeId> = {
             let neighbors = self.sync.neighbors.iter();
             neighbors.filter(|(_, n)| n.compare_at <= now).map(|(node, _)| *node).collect()

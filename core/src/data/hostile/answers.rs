@@ -157,3 +157,31 @@ fn what_came_ahead_needs_no_pull_once_nothing_before_it_is_missing() {
     spread(&mut victim, 2);
     assert_eq!(pulled(&mut victim, other), before);
 }
+
+#[test]
+fn a_neighbor_that_is_soon_believed_again_and_again_is_compared_with_once_a_second_at_most() {
+    let mut victim = Victim::new();
+    let (hostile, honest) = (victim.known(1), victim.known(2));
+    victim.agree(honest);
+    let (mut compared, mut others) = (0, 0);
+    for _ in 0..200 {
+        let future_ms = victim.now.wall_ms - WALL_MS + Limits::default().drift_ms_max + 1;
+        let entries = vec![(at("a"), entry(1, future_ms, "1"))];
+        victim.tell(hostile, &Message::Found { done: true, entries });
+        victim.run(100);
+        let said = std::mem::take(&mut victim.said);
+        let mut groups = |link| {
+            victim.said = said.clone();
+            let is_groups = |message: &&Message| matches!(message, Message::Groups { .. });
+            victim.take_said(link).iter().filter(is_groups).count()
+        };
+        others += groups(honest);
+        let now = groups(hostile);
+        compared += now;
+        if now > 0 {
+            victim.agree(hostile); // the comparison ends, so that another may begin
+        }
+    }
+    assert_eq!(others, 0);
+    assert!((1..=20).contains(&compared), "{compared} times in 20 s");
+}
