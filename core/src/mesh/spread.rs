@@ -124,8 +124,8 @@ pub(crate) struct SpreadState {
     fresh: BTreeSet<NodeId>,
     announce_at: Option<Time>,
     gaps: BTreeMap<NodeId, Gap>,
-    /// Something came ahead since all was covered; and whether its run was forgotten.
-    came_ahead: bool,
+    /// Runs of which something came ahead; and whether one was forgotten since all was covered.
+    ahead: BTreeSet<(NodeId, u64)>,
     lost_ahead: bool,
 }
 
@@ -145,17 +145,26 @@ impl SpreadState {
     pub(crate) fn note(&mut self, origin: NodeId, boot: u64, sequence: u64) -> bool {
         let Some(state) = self.origin(origin, boot) else { return false };
         let is_new = state.note(sequence);
-        let open = state.is_open();
-        self.came_ahead |= open;
+        if state.is_open() {
+            self.ahead.insert((origin, boot));
+        }
         is_new
     }
 
     /// What has become of all that came ahead; tells once that it is covered or lost.
     pub(crate) fn take_ahead(&mut self) -> Ahead {
-        if !self.came_ahead || self.origins.values().any(Origin::is_open) {
+        if self.ahead.is_empty() {
             return Ahead::Open;
         }
-        self.came_ahead = false;
+        let (origins, lost) = (&self.origins, &mut self.lost_ahead);
+        self.ahead.retain(|(origin, boot)| {
+            let state = origins.get(origin).filter(|state| state.boot == *boot);
+            *lost |= state.is_none();
+            state.is_some_and(Origin::is_open)
+        });
+        if !self.ahead.is_empty() {
+            return Ahead::Open;
+        }
         let lost = std::mem::take(&mut self.lost_ahead);
         if lost { Ahead::Lost } else { Ahead::Covered }
     }
@@ -167,7 +176,6 @@ impl SpreadState {
         }
         let state = self.origins.entry(origin).or_default();
         if boot > state.boot {
-            self.lost_ahead |= state.is_open();
             state.renew(boot);
         }
         (boot == state.boot).then_some(state)
@@ -307,12 +315,7 @@ impl SpreadState {
 
     /// Forgets the origins of which `is_known` does not hold.
     pub(crate) fn retain(&mut self, is_known: impl Fn(NodeId) -> bool) {
-        let lost_ahead = &mut self.lost_ahead;
-        self.origins.retain(|origin, state| {
-            let keeps = is_known(*origin);
-            *lost_ahead |= !keeps && state.is_open();
-            keeps
-        });
+        self.origins.retain(|origin, _| is_known(*origin));
     }
 
     pub(crate) fn next_tick(&self) -> Option<Time> {
