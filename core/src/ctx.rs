@@ -60,8 +60,6 @@ pub(crate) type Marks = Vec<(NodeId, u64, u64)>;
 /// What has become of all that was spread and came ahead of something missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ahead {
-    /// Something is missing still, or nothing was.
-    Open,
     /// Marks cover all of it now.
     Covered,
     /// Its run was forgotten before that: marks will never cover it.

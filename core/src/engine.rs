@@ -362,7 +362,6 @@ impl Engine {
             for delivery in deliveries {
                 self.deliver(now, delivery, store, step);
             }
-            self.data.on_ahead(self.mesh.take_ahead());
         }
     }
 
@@ -386,6 +385,7 @@ impl Engine {
                 let mut ctx = ctx!(self, now, store, step, Speaks::AtOnce);
                 return self.chat.on_reach(&mut ctx, node, boot);
             }
+            Delivery::Ahead(ahead) => return self.data.on_ahead(ahead),
             Delivery::Message { link, from, tag, body, marked } => {
                 ctx.marked = marked;
                 match tag {

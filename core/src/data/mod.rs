@@ -245,12 +245,10 @@ impl Data {
 
     /// Something has become of all that came ahead of something missing.
     pub(crate) fn on_ahead(&mut self, ahead: Ahead) {
-        match ahead {
-            Ahead::Open => return,
-            Ahead::Covered => {}
-            Ahead::Lost => self.pulled = self.pulled.max(self.ahead),
+        let newest = std::mem::take(&mut self.ahead);
+        if ahead == Ahead::Lost {
+            self.pulled = self.pulled.max(newest);
         }
-        self.ahead = 0;
     }
 
     /// Sends a message to a neighbor.

@@ -58,6 +58,8 @@ pub(crate) enum Delivery {
     /// A message spread to all; to be passed on if the service accepts it. `ahead`: something
     /// that its origin spread before is missing.
     Spread { link: LinkId, from: NodeId, envelope: Spread, ahead: bool },
+    /// What has become of all that came ahead until now.
+    Ahead(Ahead),
 }
 
 /// The state of the mesh at this node.
@@ -129,12 +131,8 @@ impl Mesh {
 
     /// What there is for the services since the last call.
     pub(crate) fn take_deliveries(&mut self) -> Vec<Delivery> {
+        self.deliveries.extend(self.spread.take_ahead().map(Delivery::Ahead));
         std::mem::take(&mut self.deliveries)
-    }
-
-    /// What has become of all that came ahead of something missing.
-    pub(crate) fn take_ahead(&mut self) -> Ahead {
-        self.spread.take_ahead()
     }
 
     /// Begins to dial the addresses of the settings, and those that were added before.

@@ -152,9 +152,9 @@ impl SpreadState {
     }
 
     /// What has become of all that came ahead; tells once that it is covered or lost.
-    pub(crate) fn take_ahead(&mut self) -> Ahead {
+    pub(crate) fn take_ahead(&mut self) -> Option<Ahead> {
         if self.ahead.is_empty() {
-            return Ahead::Open;
+            return None;
         }
         let (origins, lost) = (&self.origins, &mut self.lost_ahead);
         self.ahead.retain(|(origin, boot)| {
@@ -163,10 +163,10 @@ impl SpreadState {
             state.is_some_and(Origin::is_open)
         });
         if !self.ahead.is_empty() {
-            return Ahead::Open;
+            return None;
         }
         let lost = std::mem::take(&mut self.lost_ahead);
-        if lost { Ahead::Lost } else { Ahead::Covered }
+        Some(if lost { Ahead::Lost } else { Ahead::Covered })
     }
 
     /// The state of an origin's run; a newer run begins from nothing.
@@ -424,22 +424,22 @@ mod tests {
     fn what_came_ahead_is_covered_when_nothing_before_it_is_missing() {
         let mut state = SpreadState::default();
         assert!(state.note(NODE, 1, 1));
-        assert_eq!(state.take_ahead(), Ahead::Open, "nothing came ahead");
+        assert_eq!(state.take_ahead(), None, "nothing came ahead");
         assert!(state.note(NODE, 1, 3) && state.note(NODE, 1, 5) && state.note(NODE, 1, 2));
-        assert_eq!(state.take_ahead(), Ahead::Open, "the fourth is missing");
+        assert_eq!(state.take_ahead(), None, "the fourth is missing");
         assert!(state.note(NODE, 1, 4));
-        assert_eq!(state.take_ahead(), Ahead::Covered);
-        assert_eq!(state.take_ahead(), Ahead::Open, "told once");
+        assert_eq!(state.take_ahead(), Some(Ahead::Covered));
+        assert_eq!(state.take_ahead(), None, "told once");
     }
 
     #[test]
     fn what_came_ahead_of_a_run_that_is_forgotten_is_lost() {
         let mut state = SpreadState::default();
         assert!(state.note(NODE, 1, 2) && state.note(NODE, 2, 1));
-        assert_eq!(state.take_ahead(), Ahead::Lost);
+        assert_eq!(state.take_ahead(), Some(Ahead::Lost));
         assert!(state.note(NODE, 2, 3));
         state.retain(|_| false);
-        assert_eq!(state.take_ahead(), Ahead::Lost);
+        assert_eq!(state.take_ahead(), Some(Ahead::Lost));
     }
 
     #[test]
@@ -449,9 +449,9 @@ mod tests {
         for sequence in (3..=last).step_by(2).chain(1..last) {
             state.note(NODE, 1, sequence);
         }
-        assert_eq!(state.take_ahead(), Ahead::Open);
+        assert_eq!(state.take_ahead(), None);
         assert!(state.note(NODE, 1, last));
-        assert_eq!(state.take_ahead(), Ahead::Covered);
+        assert_eq!(state.take_ahead(), Some(Ahead::Covered));
     }
 
     #[test]
