@@ -1,5 +1,6 @@
-//! A mesh comes to rest, so that all its links are there and nobody catches up any more; then a
-//! write costs close to one copy per node: at most 1.2 are sent for each node that needs one.
+//! A mesh comes to rest, so that all its links are there, nobody catches up any more and all
+//! neighbors have told each other since how far they are; then a write costs close to one copy per
+//! node: at most 1.2 are sent for each node that needs one.
 
 use super::{Invariant, Survey, Verdict};
 use crate::oracle::{Outcome, WriteId, entry};
@@ -10,8 +11,11 @@ use folkmoot_core::request::MeshStatus;
 
 /// Writes whose copies are counted.
 const WRITES: u64 = 20;
-/// How long nobody has caught up before that, in milliseconds.
-const REST_MS: u64 = 15_000;
+/// How long nobody has caught up before that, in comparisons of neighbors: until then something may
+/// be missing of what was spread that is here all the same.
+const REST_COMPARES: u64 = 2;
+/// The same at least, in milliseconds.
+const REST_MS_MIN: u64 = 15_000;
 
 /// Copies are counted over some writes at rest.
 #[derive(Default)]
@@ -35,7 +39,8 @@ impl Invariant for SpreadIsCheap {
     fn check(&mut self, world: &mut World) -> Verdict {
         if self.before.is_none() {
             if let Some(statuses) = self.survey.poll(world) {
-                self.rest(world.now, &statuses);
+                let rest_ms = REST_MS_MIN.max(REST_COMPARES * world.options.limits.compare_ms);
+                self.rest(world.now, rest_ms, &statuses);
             }
             return Verdict::NotYet("some nodes still catch up".to_owned());
         }
@@ -69,14 +74,14 @@ impl Invariant for SpreadIsCheap {
 
 impl SpreadIsCheap {
     /// Waits until every peer is linked and nobody has caught up for a while.
-    fn rest(&mut self, now: u64, statuses: &[MeshStatus]) {
+    fn rest(&mut self, now: u64, rest_ms: u64, statuses: &[MeshStatus]) {
         let links = || statuses.iter().flat_map(|status| &status.links);
         let linked = statuses.iter().flat_map(|status| &status.peers).all(|peer| peer.linked);
         let calm = linked && links().all(|link| link.in_sync && !link.behind);
         let caught_up = caught_up(statuses);
         if !calm || self.resting.1 == 0 || caught_up != self.resting.0 {
             self.resting = (caught_up, now);
-        } else if now >= self.resting.1 + REST_MS {
+        } else if now >= self.resting.1 + rest_ms {
             (self.before, self.survey) = (Some(copies(statuses)), Survey::default());
         }
     }
