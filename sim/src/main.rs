@@ -115,7 +115,7 @@ fn run_all(asked: &Asked) -> ExitCode {
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{} seeds, {} red, in {seconds:.1} s ({:.0} seeds/min); {} virtual minutes, {} inputs, \
-         {} of {} writes acknowledged; rest reached after {} ms at most",
+         {} of {} writes acknowledged; rest reached after {} ms at most; hash {:016x}",
         totals.seeds,
         totals.red,
         totals.seeds as f64 * 60.0 / seconds.max(0.001),
@@ -124,6 +124,7 @@ fn run_all(asked: &Asked) -> ExitCode {
         totals.acknowledged,
         totals.writes,
         totals.converged_ms_max,
+        totals.hash,
     );
     if totals.red == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -137,6 +138,8 @@ struct Totals {
     writes: u64,
     acknowledged: u64,
     converged_ms_max: u64,
+    /// Of all seeds: the same as long as nothing that happens in any of them has changed.
+    hash: u64,
 }
 
 impl Totals {
@@ -148,6 +151,7 @@ impl Totals {
         self.writes += outcome.writes;
         self.acknowledged += outcome.acknowledged;
         self.converged_ms_max = self.converged_ms_max.max(outcome.converged_ms);
+        self.hash = self.hash.wrapping_add(outcome.hash);
     }
 }
 
