@@ -9,7 +9,7 @@ use crate::error::ErrorCode;
 use crate::id::NodeId;
 use crate::limits::{
     CHANNEL_QUEUE_BYTES_MAX, CHANNEL_QUEUE_MAX, CHANNEL_WINDOW_BYTES_MAX, CHANNEL_WINDOW_MAX,
-    RESEND_MS_MAX, RESEND_MS_MIN,
+    FRAME_BYTES_MAX, RESEND_MS_MAX, RESEND_MS_MIN,
 };
 use crate::time::Time;
 use crate::wire::codec::{Decoded, Malformed, Reader, put_varint};
@@ -63,8 +63,8 @@ pub(crate) struct Channels {
     channels: BTreeMap<NodeId, Channel>,
 }
 
-/// What a channel wants sent: unicast bodies.
-pub(crate) type ToSend = Vec<(NodeId, Bytes)>;
+/// What a channel wants sent: unicast bodies, in two pieces.
+pub(crate) type ToSend = Vec<(NodeId, Bytes, Bytes)>;
 
 impl Channels {
     pub(crate) fn new(boot: u64) -> Channels {
@@ -127,7 +127,8 @@ impl Channels {
             DATA => {
                 let tag = Tag(reader.u8()?);
                 let delivered = channel.on_data(sequence, tag, reader.rest());
-                out.push((node, head(ACK, own_boot, channel.boot, channel.expected - 1).freeze()));
+                let ack = head(ACK, own_boot, channel.boot, channel.expected - 1);
+                out.push((node, ack.freeze(), Bytes::new()));
                 Ok(delivered)
             }
             _ => Err(Malformed),
@@ -163,7 +164,8 @@ impl Channels {
                 continue;
             }
             for (sequence, tag, body) in &channel.window {
-                out.push((*node, data(self.boot, channel.boot, *sequence, *tag, body)));
+                let head = data_head(self.boot, channel.boot, *sequence, *tag);
+                out.push((*node, head, body.clone()));
             }
             channel.pause_ms = (2 * channel.pause_ms).min(RESEND_MS_MAX);
             channel.resend_at = Some(now + channel.pause_ms);
@@ -185,7 +187,7 @@ impl Channel {
             let Some((tag, body)) = self.queue.pop_front_if(fits) else { break };
             self.queue_bytes -= body.len();
             self.window_bytes += body.len();
-            out.push((node, data(own_boot, self.boot, self.next, tag, &body)));
+            out.push((node, data_head(own_boot, self.boot, self.next, tag), body.clone()));
             self.window.push_back((self.next, tag, body));
             self.next += 1;
             self.resend_at.get_or_insert(now + self.pause_ms);
@@ -209,8 +211,10 @@ impl Channel {
         let fits = self.early_bytes + body.len() <= CHANNEL_WINDOW_BYTES_MAX || ahead == Some(0);
         if in_window && fits && !self.early.contains_key(&sequence) {
             self.early_bytes += body.len();
-            // A copy: the body shares the bytes of all the frame that it came in.
-            self.early.insert(sequence, (tag, Bytes::copy_from_slice(&body)));
+            // A small one shares the bytes of all the frame that it came in, so it is copied.
+            let is_large = body.len() > FRAME_BYTES_MAX / 2;
+            let body = if is_large { body } else { Bytes::copy_from_slice(&body) };
+            self.early.insert(sequence, (tag, body));
         }
         let mut delivered = Vec::new();
         while let Some(message) = self.early.remove(&self.expected) {
@@ -231,11 +235,15 @@ pub(super) fn head(kind: u8, from_boot: u64, to_boot: u64, sequence: u64) -> Byt
     out
 }
 
-pub(super) fn data(from_boot: u64, to_boot: u64, sequence: u64, tag: Tag, body: &[u8]) -> Bytes {
+fn data_head(from_boot: u64, to_boot: u64, sequence: u64, tag: Tag) -> Bytes {
     let mut out = head(DATA, from_boot, to_boot, sequence);
     out.put_u8(tag.0);
-    out.put_slice(body);
     out.freeze()
+}
+
+#[cfg(test)]
+pub(super) fn data(from_boot: u64, to_boot: u64, sequence: u64, tag: Tag, body: &[u8]) -> Bytes {
+    [&data_head(from_boot, to_boot, sequence, tag), body].concat().into()
 }
 
 #[cfg(test)]
@@ -251,6 +259,11 @@ mod tests {
         channels.send(Time(0), (B, 20), TAG, n.to_be_bytes().to_vec().into(), out)
     }
 
+    fn taken(wire: &mut ToSend) -> Vec<(NodeId, Bytes)> {
+        let joined = |(to, head, rest): (NodeId, Bytes, Bytes)| (to, [head, rest].concat().into());
+        wire.drain(..).map(joined).collect()
+    }
+
     #[test]
     fn messages_arrive_once_and_in_order_over_a_network_that_loses_repeats_and_reorders() {
         for seed in 0..100 {
@@ -264,7 +277,7 @@ mod tests {
             while got.len() < 600 {
                 now = now + 100;
                 assert!(now < Time(10_000_000), "seed {seed} never ends");
-                for (to, body) in std::mem::take(&mut wire) {
+                for (to, body) in taken(&mut wire) {
                     for _ in 0..rng.below(3) {
                         if to == B {
                             let messages = b.on_message(now, (A, 10), body.clone(), &mut wire);
@@ -303,7 +316,7 @@ mod tests {
         send(&mut a, 1, &mut wire).unwrap();
         a.send(Time(0), (B, 21), TAG, Bytes::from_static(b"new"), &mut wire).unwrap();
         let (mut b, mut got) = (Channels::new(21), Vec::new());
-        for (_, body) in std::mem::take(&mut wire) {
+        for (_, body) in taken(&mut wire) {
             got.extend(b.on_message(Time(0), (A, 10), body, &mut wire).unwrap());
         }
         assert_eq!(got, [(TAG, Bytes::from_static(b"new"))]);
@@ -324,7 +337,7 @@ mod tests {
         while got.len() < usize::from(sent) {
             now = now + RESEND_MS_MAX;
             a.on_tick(now, |_| false, &mut wire);
-            for (to, body) in std::mem::take(&mut wire).into_iter().rev() {
+            for (to, body) in taken(&mut wire).into_iter().rev() {
                 if to == B {
                     got.extend(b.on_message(now, (A, 10), body, &mut wire).unwrap());
                 } else {

@@ -204,7 +204,7 @@ impl Mesh {
         if unicast.to != self.own {
             if let Some(hops_left) = unicast.hops_left.min(HOPS_MAX).checked_sub(1) {
                 ctx.stats.forwarded += 1;
-                self.forward(ctx, Unicast { hops_left, ..unicast });
+                self.forward(ctx, &Unicast { hops_left, ..unicast }, &[]);
             } else {
                 ctx.stats.undeliverable += 1;
             }

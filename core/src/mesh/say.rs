@@ -164,24 +164,25 @@ impl Mesh {
 
     /// Sends unicast bodies that the channels made.
     pub(super) fn send_unicasts(&mut self, ctx: &mut Ctx, to_send: ToSend) {
-        for (to, body) in to_send {
+        for (to, body, rest) in to_send {
             let unicast = Unicast { hops_left: HOPS_MAX, to, from: self.own, body };
-            self.forward(ctx, unicast);
+            self.forward(ctx, &unicast, &rest);
         }
     }
 
-    pub(super) fn forward(&mut self, ctx: &mut Ctx, unicast: Unicast) {
-        match self.routes.way(unicast.to) {
-            Some((_, hop)) if unicast.hops_left > 0 => {
-                let body = unicast.encode();
-                let link = self.neighbors.get(&hop).and_then(|id| self.links.get_mut(id));
-                if link.is_some_and(|link| link.takes_unicast(body.len())) {
-                    self.push_to_neighbor(hop, Speaks::AtOnce, Kind::Unicast, &[&body]);
-                } else {
-                    ctx.stats.undeliverable += 1; // its channel sends it again
-                }
-            }
-            _ => ctx.stats.undeliverable += 1,
+    /// Passes a unicast on, whose body ends with `rest`.
+    pub(super) fn forward(&mut self, ctx: &mut Ctx, unicast: &Unicast, rest: &[u8]) {
+        let hop = self.routes.way(unicast.to).filter(|_| unicast.hops_left > 0);
+        let link = hop.and_then(|(_, hop)| self.neighbors.get(&hop));
+        let link = link.and_then(|id| self.links.get_mut(id));
+        let parts: [&[u8]; 3] = [&unicast.head(), &unicast.body, rest];
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if let Some(link) = link
+            && link.takes_unicast(bytes)
+        {
+            link.at_once.push(Kind::Unicast, &parts);
+        } else {
+            ctx.stats.undeliverable += 1; // its channel sends it again
         }
     }
 }

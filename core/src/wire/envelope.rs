@@ -67,13 +67,17 @@ pub(crate) struct Unicast {
 }
 
 impl Unicast {
+    /// What stands before the body.
+    pub(crate) fn head(&self) -> [u8; 65] {
+        let mut head = [self.hops_left; 65];
+        head[1..33].copy_from_slice(&self.to.0);
+        head[33..].copy_from_slice(&self.from.0);
+        head
+    }
+
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(65 + self.body.len());
-        out.put_u8(self.hops_left);
-        out.put_slice(&self.to.0);
-        out.put_slice(&self.from.0);
-        out.put_slice(&self.body);
-        out.freeze()
+        [&self.head()[..], &self.body].concat().into()
     }
 
     pub(crate) fn decode(bytes: Bytes) -> Decoded<Unicast> {

@@ -75,7 +75,7 @@ impl Packer {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(length < MESSAGE_BYTES_MAX, "a message over the limit cannot be received");
         if HEAD_BYTES_MAX + length > FRAME_BYTES_MAX {
-            return self.push_fragments(kind, &parts.concat());
+            return self.push_fragments(kind, parts, length);
         }
         self.make_room(HEAD_BYTES_MAX + length);
         self.open.put_u8(kind as u8);
@@ -85,18 +85,26 @@ impl Packer {
         }
     }
 
-    fn push_fragments(&mut self, kind: Kind, body: &[u8]) {
-        // The message as a whole is its kind and its body; each piece says whether it is the last.
-        let whole = [&[kind as u8], body].concat();
-        let pieces = whole.chunks(FRAME_BYTES_MAX - HEAD_BYTES_MAX - 1);
-        let last = pieces.len() - 1;
-        for (index, piece) in pieces.enumerate() {
-            let is_last = u8::from(index == last);
-            self.make_room(HEAD_BYTES_MAX + 1 + piece.len());
+    /// The message as a whole is its kind and its body; each piece says whether it is the last.
+    fn push_fragments(&mut self, kind: Kind, parts: &[&[u8]], length: usize) {
+        let kind = [kind as u8];
+        let mut parts = std::iter::once(&kind[..]).chain(parts.iter().copied());
+        let (mut part, mut left) = (&[][..], 1 + length);
+        while left > 0 {
+            let mut piece = left.min(FRAME_BYTES_MAX - HEAD_BYTES_MAX - 1);
+            left -= piece;
+            self.make_room(HEAD_BYTES_MAX + 1 + piece);
             self.open.put_u8(self.fragment as u8);
-            put_varint(&mut self.open, 1 + piece.len() as u64);
-            self.open.put_u8(is_last);
-            self.open.put_slice(piece);
+            put_varint(&mut self.open, 1 + piece as u64);
+            self.open.put_u8(u8::from(left == 0));
+            while piece > 0 {
+                while part.is_empty() {
+                    part = parts.next().expect("the parts have the length that was counted");
+                }
+                let (fits, rest) = part.split_at(piece.min(part.len()));
+                self.open.put_slice(fits);
+                (piece, part) = (piece - fits.len(), rest);
+            }
         }
     }
 
@@ -104,6 +112,7 @@ impl Packer {
         if self.open.len() + bytes > FRAME_BYTES_MAX {
             self.full.push(self.open.split().freeze());
         }
+        self.open.reserve(bytes);
     }
 
     /// Takes the frames packed so far.
@@ -170,7 +179,8 @@ mod tests {
     fn round_trip(bodies: &[Vec<u8>]) -> Vec<(u8, Bytes)> {
         let mut packer = Packer::new(Kind::FragmentAfterWrite);
         for body in bodies {
-            packer.push(Kind::Spread, &[body]);
+            let (head, rest) = body.split_at(body.len() / 3);
+            packer.push(Kind::Spread, &[head, &[], rest]);
         }
         let mut unpacker = Unpacker::default();
         let frames = packer.take();
@@ -181,7 +191,8 @@ mod tests {
     #[test]
     fn messages_of_all_sizes_arrive_in_order() {
         let sizes = [0, 1, 127, 128, FRAME_BYTES_MAX - 12, FRAME_BYTES_MAX, 3 * FRAME_BYTES_MAX, 5];
-        let bodies: Vec<_> = sizes.iter().map(|size| vec![7; *size]).collect();
+        let bodies: Vec<Vec<u8>> =
+            sizes.iter().map(|size| (0..*size).map(|at| (at % 251) as u8).collect()).collect();
         let got = round_trip(&bodies);
         assert_eq!(got.len(), bodies.len());
         for ((kind, body), sent) in got.iter().zip(&bodies) {
