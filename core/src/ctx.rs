@@ -52,6 +52,8 @@ pub(crate) enum Fact {
     Removed(NodeId),
     /// All that was spread up to these marks is here, however it came.
     CaughtUp(Marks),
+    /// It is, as the sums are those of this neighbor.
+    Agreed(NodeId, Marks),
 }
 
 /// Up to which sequence the envelopes of each origin, by node and boot, are here without a gap.

@@ -349,7 +349,12 @@ impl Engine {
             for fact in std::mem::take(ctx.facts) {
                 match fact {
                     Fact::Removed(node) => self.mesh.on_removed(&mut ctx, node),
-                    Fact::CaughtUp(marks) => self.mesh.on_caught_up(marks),
+                    Fact::CaughtUp(marks) => drop(self.mesh.on_caught_up(marks)),
+                    Fact::Agreed(neighbor, marks) => {
+                        if self.mesh.on_caught_up(marks) {
+                            self.data.on_agreed(&ctx, neighbor);
+                        }
+                    }
                 }
             }
             for outgoing in std::mem::take(ctx.outgoing) {

@@ -252,7 +252,7 @@ impl Data {
             neighbor.refused = None;
             neighbor.compare = super::compare::State::Idle;
             neighbor.lasting_ms = UNEQUAL_COMPARES * ctx.limits.compare_ms;
-            ctx.facts.extend(marked.map(|marked| Fact::CaughtUp(marked.marks)));
+            ctx.facts.extend(marked.map(|marked| Fact::Agreed(from, marked.marks)));
         } else {
             neighbor.unequal_since.get_or_insert(ctx.now.time);
         }
@@ -264,7 +264,9 @@ impl Data {
             neighbor.reached = Some(Reached { store: summary.store, number: summary.number });
         }
         if neighbor.in_sync {
-            neighbor.ask_at = None;
+            // Of a node whose record is yet to come no mark is taken.
+            let is_first = equal && !covered && !was_in_sync;
+            neighbor.ask_at = is_first.then(|| ctx.now.time + UNDER_WAY_MS);
             return self.check_lasting_difference(ctx, from);
         }
         let was_spread = reached.is_some_and(|at| at >= summary.pulled);
@@ -289,6 +291,15 @@ impl Data {
                 self.start_pull(ctx, from, From::Key(Bytes::new()), summary.store);
             }
             _ => self.start_compare(ctx, from, summary.store),
+        }
+    }
+
+    /// Something that was missing of what was spread is here all the same, as the sums are those of
+    /// a neighbor. The others are told soon: they may miss it as well.
+    pub(crate) fn on_agreed(&mut self, ctx: &Ctx, from: NodeId) {
+        let soon = ctx.now.time + UNDER_WAY_MS;
+        for (_, other) in self.sync.neighbors.iter_mut().filter(|(node, _)| **node != from) {
+            other.compare_at = other.compare_at.min(soon);
         }
     }
 

@@ -164,14 +164,16 @@ impl Mesh {
         self.peers.on_failed(ctx, address, why);
     }
 
-    /// All that was spread up to `marks` is here, however it came.
-    pub(crate) fn on_caught_up(&mut self, marks: Marks) {
+    /// All that was spread up to `marks` is here, however it came. Whether that was news.
+    pub(crate) fn on_caught_up(&mut self, marks: Marks) -> bool {
+        let mut news = false;
         for (node, boot, upto) in marks {
             let is_own = node == self.own && boot == self.boot;
             if self.members.boot(node) >= Some(boot) && !is_own {
-                self.spread.advance((node, boot, upto));
+                news |= self.spread.advance((node, boot, upto));
             }
         }
+        news
     }
 
     pub(crate) fn on_tick(&mut self, ctx: &mut Ctx) {

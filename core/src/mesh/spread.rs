@@ -55,9 +55,11 @@ impl Origin {
         *self = Origin { boot, before, ..Origin::default() };
     }
 
-    fn claim(&mut self, upto: u64) {
+    fn claim(&mut self, upto: u64) -> bool {
+        let before = self.upto();
         self.claimed = self.claimed.max(upto);
         self.join();
+        self.upto() > before
     }
 
     /// Up to where nothing is missing.
@@ -297,15 +299,17 @@ impl SpreadState {
         })
     }
 
-    /// Everything that `marks` cover is here, however it came. Marks of runs newer than the record
-    /// of their node are left out by the caller.
-    pub(crate) fn advance(&mut self, mark: (NodeId, u64, u64)) {
+    /// Everything that a mark covers is here, however it came: whether something was missing. Marks
+    /// of runs newer than the record of their node are left out by the caller.
+    pub(crate) fn advance(&mut self, mark: (NodeId, u64, u64)) -> bool {
         let (node, boot, upto) = mark;
         if let Some(state) = self.origin(node, boot) {
-            state.claim(upto);
-        } else if let Some(state) = self.origins.get_mut(&node) {
-            state.before = state.before.max((boot, upto));
+            return state.claim(upto);
         }
+        let Some(state) = self.origins.get_mut(&node) else { return false };
+        let is_news = (boot, upto) > state.before;
+        state.before = state.before.max((boot, upto));
+        is_news
     }
 
     /// Whether something before an envelope of a known run is missing.

@@ -185,3 +185,37 @@ fn a_neighbor_that_is_soon_believed_again_and_again_is_compared_with_once_a_seco
     assert_eq!(others, 0);
     assert!((1..=20).contains(&compared), "{compared} times in 20 s");
 }
+
+#[test]
+fn what_is_here_though_it_was_not_spread_here_is_told_to_all_within_two_seconds() {
+    let mut victim = Victim::new();
+    let (knows, other, origin) = (victim.known(1), victim.known(2), victim.known(3));
+    victim.agree(origin);
+    let summaries = |victim: &mut Victim, link| {
+        let is_summary = |message: &&Message| matches!(message, Message::Summary(_));
+        victim.take_said(link).iter().filter(is_summary).count()
+    };
+    for (upto, told) in [(1, 1), (1, 0), (2, 1)] {
+        victim.said.clear();
+        let summary = victim.summary();
+        let marks = vec![(NodeId([3; 32]), 1, upto)];
+        victim.tell_marked(knows, &marks, &Message::Summary(summary));
+        victim.run(2_000);
+        assert_eq!(summaries(&mut victim, other), told, "up to {upto}");
+    }
+}
+
+#[test]
+fn marks_that_came_before_the_record_of_their_node_are_asked_for_again() {
+    let mut victim = Victim::new();
+    let link = victim.link(1);
+    let marks = vec![(NodeId([3; 32]), 1, 2)];
+    for asks_again in [true, false] {
+        victim.said.clear();
+        let summary = victim.summary();
+        victim.tell_marked(link, &marks, &Message::Summary(summary));
+        victim.run(2_000);
+        let is_question = |m: &Message| matches!(m, Message::Summary(own) if own.answer);
+        assert_eq!(victim.take_said(link).iter().any(is_question), asks_again);
+    }
+}
