@@ -19,6 +19,8 @@ pub(super) const PARTS: &[Part] = &[
     nats::BATCHED,
     pair::SINGLE,
     nats::SINGLE,
+    pair::SINGLE_AT_ONCE,
+    nats::SINGLE_AT_ONCE,
     pair::LINKED,
     room::ROOM,
     pair::ROUND_TRIP,
@@ -30,7 +32,7 @@ pub(super) const PARTS: &[Part] = &[
 /// Whether a part can run here.
 pub(super) fn can_run(part: &Part) -> Result<(), &'static str> {
     match part.name {
-        "nats-batched" | "nats-single" if nats::program().is_none() => {
+        name if name.starts_with("nats-") && nats::program().is_none() => {
             Err("nats-server is not installed (Debian: apt-get install nats-server)")
         }
         _ => Ok(()),

@@ -2,7 +2,7 @@
 //! publisher to one subscriber. It acknowledges nothing; the window is the load generator's.
 
 use super::BODY_BYTES;
-use super::pair::{MICROS, send};
+use super::pair::{MANY, MICROS, ONE, ONE_AT_ONCE, Writes, send};
 use super::raw::{BINARY, Raw, lost, push};
 use crate::cli::bench::reopen::{TICKS, ticks};
 use crate::cli::bench::report::{Part, Round, per_second};
@@ -22,16 +22,25 @@ pub(super) const BATCHED: Part = Part {
     client: "two WebSockets; 64 frames a write, at most 4,096 messages not yet received",
     unit: "messages/s",
     goals: &[],
-    run: |bench| stream(bench, 64, 3_000_000),
+    run: |bench| stream(bench, MANY, 3_000_000),
 };
 
 pub(super) const SINGLE: Part = Part {
     name: "nats-single",
     what: "the same, one frame a write",
-    client: "two WebSockets; 1 frame a write, at most 4,096 messages not yet received",
+    client: "two WebSockets; 1 frame a write, sent as the system sends by default (TCP_NODELAY is not set), at most 4,096 messages not yet received",
     unit: "messages/s",
     goals: &[],
-    run: |bench| stream(bench, 1, 1_500_000),
+    run: |bench| stream(bench, ONE, 1_500_000),
+};
+
+pub(super) const SINGLE_AT_ONCE: Part = Part {
+    name: "nats-single-at-once",
+    what: "the same, where the system sends each frame at once, in a segment of its own",
+    client: "two WebSockets; 1 frame a write, TCP_NODELAY is set, at most 4,096 messages not yet received",
+    unit: "messages/s",
+    goals: &[],
+    run: |bench| stream(bench, ONE_AT_ONCE, 1_000_000),
 };
 
 /// Where nats-server is, if it is installed.
@@ -92,7 +101,7 @@ fn say(raw: &mut Raw, text: &str) -> Result<(), Failure> {
     raw.write(&out)
 }
 
-fn stream(bench: &Bench, per_write: usize, count: u64) -> Result<Round, Failure> {
+fn stream(bench: &Bench, writes: Writes, count: u64) -> Result<Round, Failure> {
     let server = serve(bench)?;
     let count = bench.scaled(count);
     let mut receiver = open(&server)?;
@@ -108,7 +117,7 @@ fn stream(bench: &Bench, per_write: usize, count: u64) -> Result<Round, Failure>
     let mut publish = format!("PUB billy {BODY_BYTES}\r\n").into_bytes();
     publish.extend(std::iter::repeat_n(b'x', BODY_BYTES));
     publish.extend_from_slice(b"\r\n");
-    send(&mut writer, count, per_write, &seen, |out, _| push(out, BINARY, &publish))?;
+    send(&mut writer, count, writes, &seen, |out, _| push(out, BINARY, &publish))?;
     receiving.join().expect("the load generator does not panic")?;
     let took = began.elapsed();
     let spent = (ticks(server.0.id()).unwrap_or(0).saturating_sub(before)) as f64 / TICKS;

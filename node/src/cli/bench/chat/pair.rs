@@ -15,22 +15,44 @@ use std::time::{Duration, Instant};
 
 pub(super) const MICROS: &str = "server microseconds a message";
 
+/// How the sender writes.
+#[derive(Clone, Copy)]
+pub(super) struct Writes {
+    /// Frames in one write.
+    frames: u64,
+    /// Whether the system sends each write at once.
+    at_once: bool,
+}
+
+pub(super) const MANY: Writes = Writes { frames: 64, at_once: true };
+pub(super) const ONE: Writes = Writes { frames: 1, at_once: false };
+pub(super) const ONE_AT_ONCE: Writes = Writes { frames: 1, at_once: true };
+
 pub(super) const BATCHED: Part = Part {
     name: "batched",
     what: "messages of 128 bytes from one sender to one receiver on one node, in order and acknowledged",
     client: "two WebSockets; 64 frames a write, at most 4,096 messages not yet received",
     unit: "messages/s",
     goals: &[(Figure::Value, Goal::AtLeast(1_000_000.0, Some(2_500_000.0)))],
-    run: |bench| stream(bench, 1, 64, 3_000_000),
+    run: |bench| stream(bench, 1, MANY, 3_000_000),
 };
 
 pub(super) const SINGLE: Part = Part {
     name: "single",
     what: "the same, one frame a write",
-    client: "two WebSockets; 1 frame a write, at most 4,096 messages not yet received",
+    client: "two WebSockets; 1 frame a write, sent as the system sends by default (TCP_NODELAY is not set), at most 4,096 messages not yet received",
     unit: "messages/s",
     goals: &[(Figure::Value, Goal::AtLeast(500_000.0, Some(1_200_000.0)))],
-    run: |bench| stream(bench, 1, 1, 1_500_000),
+    run: |bench| stream(bench, 1, ONE, 1_500_000),
+};
+
+pub(super) const SINGLE_AT_ONCE: Part = Part {
+    name: "single-at-once",
+    what: "the same, where the system sends each frame at once, in a segment of its own",
+    client: "two WebSockets; 1 frame a write, TCP_NODELAY is set, at most 4,096 messages not yet received",
+    unit: "messages/s",
+    goals: &[],
+    run: |bench| stream(bench, 1, ONE_AT_ONCE, 1_000_000),
 };
 
 pub(super) const LINKED: Part = Part {
@@ -39,7 +61,7 @@ pub(super) const LINKED: Part = Part {
     client: "two WebSockets, on one node each; 64 frames a write, at most 4,096 not yet received",
     unit: "messages/s",
     goals: &[(Figure::Value, Goal::AtLeast(800_000.0, Some(2_000_000.0)))],
-    run: |bench| stream(bench, 2, 64, 2_000_000),
+    run: |bench| stream(bench, 2, MANY, 2_000_000),
 };
 
 pub(super) const ROUND_TRIP: Part = Part {
@@ -153,16 +175,17 @@ pub(super) fn drain(mut raw: Raw, failed: &AtomicBool) {
     {}
 }
 
-/// Sends messages, so many a write, as the window allows.
+/// Sends messages as the window allows.
 pub(super) fn send(
     tcp: &mut TcpStream,
     count: u64,
-    per_write: usize,
+    writes: Writes,
     seen: &AtomicU64,
     mut push_one: impl FnMut(&mut Vec<u8>, u64),
 ) -> Result<(), Failure> {
     let (mut sent, mut out) = (0, Vec::with_capacity(64 * 1024));
     let mut looked = Instant::now();
+    tcp.set_nodelay(writes.at_once).map_err(lost)?;
     while sent < count {
         let now = seen.load(Ordering::Acquire);
         if sent - now >= WINDOW {
@@ -174,7 +197,7 @@ pub(super) fn send(
         }
         looked = Instant::now();
         out.clear();
-        for _ in 0..(per_write as u64).min(count - sent) {
+        for _ in 0..writes.frames.min(count - sent) {
             push_one(&mut out, sent);
             sent += 1;
         }
@@ -183,12 +206,7 @@ pub(super) fn send(
     Ok(())
 }
 
-fn stream(
-    bench: &Bench,
-    nodes_count: usize,
-    per_write: usize,
-    count: u64,
-) -> Result<Round, Failure> {
+fn stream(bench: &Bench, nodes_count: usize, writes: Writes, count: u64) -> Result<Round, Failure> {
     let nodes = nodes(bench, nodes_count)?;
     let count = bench.scaled(count);
     let receiver = hello(&nodes[nodes_count - 1], "billy", 2)?;
@@ -227,7 +245,7 @@ fn stream(
     let failed = Arc::new(AtomicBool::new(false));
     let noted = failed.clone();
     let draining = thread::spawn(move || drain(reader, &noted));
-    send(&mut writer, count, per_write, &seen, |out, n| {
+    send(&mut writer, count, writes, &seen, |out, n| {
         push_send(out, first + n, "\"to\":\"billy\"");
     })?;
     receiving.join().expect("the load generator does not panic")?;

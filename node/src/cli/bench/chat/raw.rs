@@ -83,10 +83,13 @@ impl Raw {
         }
     }
 
-    /// Reads once, and hands over the payloads that are whole.
+    /// Hands over the payloads that are whole; reads once if none is.
     pub(super) fn read(&mut self, mut on: impl FnMut(&[u8])) -> Result<(), Failure> {
-        self.fill()?;
-        let rest = frames(&self.buffer[..self.filled], &mut on);
+        let mut rest = frames(&self.buffer[..self.filled], &mut on);
+        if rest == 0 {
+            self.fill()?;
+            rest = frames(&self.buffer[..self.filled], &mut on);
+        }
         let kept = self.filled - rest;
         self.buffer.copy_within(rest..self.filled, 0);
         self.filled = kept;

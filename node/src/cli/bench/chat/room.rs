@@ -19,12 +19,14 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Those who listen.
 const MEMBERS: u64 = 1_000;
 /// Messages that are sent and not received by all yet, at the most.
-const AHEAD: u64 = 256;
+const AHEAD: u64 = 1_024;
+/// Frames in one write.
+const FRAMES: u64 = 64;
 
 pub(super) const ROOM: Part = Part {
     name: "room",
     what: "messages of 128 bytes to a room of 1,000 on one node, each acknowledged by all",
-    client: "1,001 WebSockets; the sender writes 16 frames at once, at most 256 messages not yet received by all",
+    client: "1,001 WebSockets; the sender writes 64 frames at once, at most 1,024 messages not yet received by all",
     unit: "deliveries/s",
     goals: &[(Figure::Value, Goal::AtLeast(3_000_000.0, Some(8_000_000.0)))],
     run: room,
@@ -177,7 +179,7 @@ fn send_to_room(sender: Raw, count: u64, received: &AtomicU64) -> Result<(), Fai
             continue;
         }
         out.clear();
-        for _ in 0..16.min(count - sent) {
+        for _ in 0..FRAMES.min(count - sent) {
             sent += 1;
             let text =
                 format!("{{\"op\":\"send\",\"n\":{sent},\"room\":\"all\",\"body\":\"{body}\"}}");
