@@ -6,7 +6,7 @@
 //! entries that is three round trips and about 100 KiB beside the entries.
 
 use super::message::{Entries, Message, Outline};
-use super::sync::ANSWER_MS_MAX;
+use super::pull::ANSWER_MS_MAX;
 use super::{Data, read};
 use crate::ctx::{Ctx, Dest, Fact, Marks};
 use crate::id::{NodeId, StoreId};

@@ -24,6 +24,7 @@ mod hostile;
 mod joins;
 mod message;
 mod page;
+mod pull;
 pub mod read;
 mod restamp;
 mod sync;

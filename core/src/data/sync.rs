@@ -8,9 +8,9 @@
 //! What was refused, as it lay in the future, is compared again when it no longer does.
 
 use super::Data;
-use super::apply::Source;
-use super::message::{Entries, From, Message, Page, Summary};
-use crate::ctx::{Ctx, Dest, Fact, Marks};
+use super::message::{From, Message, Summary};
+use super::pull::Pull;
+use crate::ctx::{Ctx, Dest, Fact};
 use crate::id::{NodeId, StoreId};
 use crate::limits::NODES_MAX;
 use crate::service::NeighborChange;
@@ -20,8 +20,6 @@ use crate::wire::codec::Reader;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// How long an answer is waited for before a pull is given up, in milliseconds.
-pub(super) const ANSWER_MS_MAX: u64 = 10_000;
 /// Comparisons that must find a difference in a row before the sets are compared.
 const UNEQUAL_COMPARES: u64 = 6;
 /// How long what was spread may be under way before it is pulled, in milliseconds.
@@ -31,7 +29,7 @@ const UNDER_WAY_MS: u64 = 1_000;
 const LASTING_MS_MAX: u64 = 3_600_000;
 /// How often it is looked whether what was refused still lies in the future, in milliseconds: the
 /// clock may be set at any time.
-const REFUSED_MS: u64 = 1_000;
+pub(super) const REFUSED_MS: u64 = 1_000;
 /// A node with so many times fewer entries than its neighbor takes all of them.
 const FEWER: u64 = 16;
 /// Key prefix in [`META`] of what is known of each neighbor.
@@ -41,9 +39,9 @@ const REACHED: u8 = b'a';
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reached {
     /// All zero for none yet.
-    store: StoreId,
+    pub(super) store: StoreId,
     /// All its changes up to this number are here.
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// A live neighbor.
@@ -51,7 +49,7 @@ pub(super) struct Reached {
 pub(super) struct Neighbor {
     /// The store that its last summary named.
     told: Option<StoreId>,
-    reached: Option<Reached>,
+    pub(super) reached: Option<Reached>,
     saved: Option<Reached>,
     pub(super) in_sync: bool,
     pub(super) unequal_since: Option<Time>,
@@ -69,26 +67,15 @@ pub(super) struct Neighbor {
     pub(super) compare: super::compare::State,
 }
 
-/// A pull that waits for a page.
-#[derive(Debug)]
-pub(super) struct Pull {
-    node: NodeId,
-    /// What was asked for last.
-    at: From,
-    heard: Time,
-    /// The number and marks that are reached when everything is pulled.
-    target: Option<(u64, Marks)>,
-}
-
 /// The state of catching up.
 #[derive(Debug)]
 pub(super) struct Sync {
     /// All that were ever linked; at most `NODES_MAX`.
     pub(super) known: BTreeMap<NodeId, Reached>,
     pub(super) neighbors: BTreeMap<NodeId, Neighbor>,
-    pull: Option<Pull>,
+    pub(super) pull: Option<Pull>,
     /// The pull that was given up last: its page may still be on its way over a slow link.
-    given_up: Option<Pull>,
+    pub(super) given_up: Option<Pull>,
     /// What neighbors asked for in this step; each is answered with one page, at its end.
     pub(super) asked: BTreeMap<NodeId, From>,
     pub(super) jobs: Vec<super::compare::Job>,
@@ -147,7 +134,7 @@ impl Sync {
             [Some(neighbor.compare_at), neighbor.ask_at, refused].into_iter().flatten().min()
         };
         let neighbors = self.neighbors.values().filter_map(due);
-        let pull = self.pull.as_ref().map(|pull| pull.heard + ANSWER_MS_MAX);
+        let pull = self.pull.as_ref().map(Pull::given_up_at);
         let job = self.jobs.iter().any(|job| self.takes_more(job.to)).then_some(Time(0));
         neighbors.chain(pull).chain(job).min()
     }
@@ -319,88 +306,7 @@ impl Data {
         }
     }
 
-    pub(super) fn start_pull(&mut self, ctx: &mut Ctx, node: NodeId, from: From, store: StoreId) {
-        let number = if let From::Number(number) = from { Some(number) } else { None };
-        self.reach(node, number.map(|number| Reached { store, number }));
-        let at = from.clone();
-        self.sync.pull = Some(Pull { node, at, heard: ctx.now.time, target: None });
-        self.tell(ctx, Dest::Neighbor(node), &Message::Pull(from));
-    }
-
-    fn reach(&mut self, node: NodeId, reached: Option<Reached>) {
-        if let Some(neighbor) = self.sync.neighbors.get_mut(&node) {
-            neighbor.reached = reached;
-        }
-    }
-
-    /// All changes of `node` up to `number` are here.
-    pub(super) fn reach_number(&mut self, node: NodeId, store: StoreId, number: u64) {
-        self.reach(node, Some(Reached { store, number }));
-    }
-
-    fn on_pruned(&mut self, ctx: &mut Ctx, from: NodeId) {
-        let is_answered = |pull: &Pull| pull.node == from && matches!(pull.at, From::Number(_));
-        if self.sync.pull.as_ref().is_some_and(is_answered) {
-            self.reach(from, None);
-            self.end_pull(ctx);
-        }
-    }
-
-    fn on_page(&mut self, ctx: &mut Ctx, from: NodeId, page: Page) {
-        let marked = ctx.marked.take();
-        let Page { of, number, next, done, entries } = page;
-        let is_answered = |pull: &Pull| pull.node == from && pull.at == of;
-        let late = self.sync.given_up.take_if(|pull| is_answered(pull));
-        if late.is_some() && self.sync.pull.is_none() {
-            self.sync.pull = late; // it goes on
-        } else if late.is_some() && !self.sync.pull.as_ref().is_some_and(is_answered) {
-            self.apply_pulled(ctx, from, entries);
-            return; // another neighbor's turn has begun
-        }
-        let Some(pull) = self.sync.pull.as_mut().filter(|pull| is_answered(pull)) else { return };
-        (pull.heard, pull.at) = (ctx.now.time, next.clone());
-        let whole = matches!(next, From::Key(_));
-        if let Some(marked) = marked
-            && (!whole || pull.target.is_none())
-        {
-            pull.target = Some((number, marked.marks));
-        }
-        self.apply_pulled(ctx, from, entries);
-        let store = self.sync.known_store(from);
-        if !whole {
-            self.reach(from, Some(Reached { store, number }));
-        }
-        if !done {
-            return self.tell(ctx, Dest::Neighbor(from), &Message::Pull(next));
-        }
-        let target = self.sync.pull.as_mut().and_then(|pull| pull.target.take());
-        if let Some((number, marks)) = target {
-            self.reach(from, Some(Reached { store, number }));
-            ctx.facts.push(Fact::CaughtUp(marks));
-        }
-        self.save_reached(ctx, from);
-        self.end_pull(ctx);
-    }
-
-    /// Merges what a neighbor sent when it was asked.
-    pub(super) fn apply_pulled(&mut self, ctx: &mut Ctx, from: NodeId, entries: Entries) {
-        let refused = self.apply_all(ctx, entries, Source::Pulled);
-        if let Some((stamp, neighbor)) = refused.zip(self.sync.neighbors.get_mut(&from)) {
-            let (latest, _) = neighbor.refused.get_or_insert((stamp, ctx.now.time + REFUSED_MS));
-            *latest = stamp.max(*latest);
-        }
-    }
-
-    /// The next neighbor may be pulled from; all learn what is here now.
-    pub(super) fn end_pull(&mut self, ctx: &mut Ctx) {
-        self.sync.pull = None;
-        let nodes: Vec<NodeId> = self.sync.neighbors.keys().copied().collect();
-        for node in nodes {
-            self.send_summary(ctx, node, true);
-        }
-    }
-
-    fn save_reached(&mut self, ctx: &mut Ctx, node: NodeId) {
+    pub(super) fn save_reached(&mut self, ctx: &mut Ctx, node: NodeId) {
         let Some(neighbor) = self.sync.neighbors.get_mut(&node) else { return };
         let Some(reached) = neighbor.reached.filter(|_| neighbor.reached != neighbor.saved) else {
             return;
@@ -468,11 +374,7 @@ impl Data {
 
     pub(super) fn tick_sync(&mut self, ctx: &mut Ctx) {
         let now = ctx.now.time;
-        let given_up = self.sync.pull.take_if(|pull| now - pull.heard >= ANSWER_MS_MAX);
-        if given_up.is_some() {
-            self.sync.given_up = given_up;
-            self.end_pull(ctx);
-        }
+        self.tick_pull(ctx);
         self.tick_asks(ctx);
         self.tick_refused(ctx);
         let due: Vec<NodeId> = {
