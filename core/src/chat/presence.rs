@@ -26,7 +26,7 @@ const LOG_MAX: usize = 1_024;
 /// Bytes of such deltas.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Pages of one node's list, at the most: of more than a million users.
-const PAGES_MAX: usize = 2_048;
+pub(super) const PAGES_MAX: usize = 2_048;
 
 impl Chat {
     // This node's own presence
@@ -208,6 +208,7 @@ impl Chat {
             return Ok(()); // of a list whose beginning was lost
         };
         if pages.len() >= PAGES_MAX {
+            node.pages = None;
             return Err(Malformed);
         }
         pages.push(items);

@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// A chat session's key on its node.
 pub(super) type Sid = u64;
 
-/// Runs of settled messages that are kept to be told again after a reconnection.
+/// Runs of settled messages that are kept to be told again after a reconnection; the oldest are
+/// forgotten first.
 const TOLD_MAX: usize = 1_024;
 
 /// A message that the client has not acknowledged.
@@ -233,4 +234,32 @@ impl Session {
 
 fn cost(message: &Message) -> usize {
     message.body.len() + MESSAGE_COST_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that has been told of `runs` messages, no two in a row with the same end.
+    fn told(runs: u64) -> Session {
+        let user = Name::new("Anna".to_owned()).unwrap();
+        let mut session = Session::new(user, ClientId(1), SessionId(1));
+        session.resume = Some(ResumeToken([1; 16]));
+        for number in 1..=runs {
+            let end = if number % 2 == 0 { Outcome::Offline } else { Outcome::Unknown };
+            session.push(Time(0), number, 0, Fate::Done(end));
+            session.settle();
+            assert_eq!(session.take_settled().len(), 1, "each is told as it ends");
+        }
+        session
+    }
+
+    #[test]
+    fn so_many_runs_are_kept_to_be_told_again_and_with_one_more_the_first_is_forgotten() {
+        let most = TOLD_MAX as u64;
+        for (runs, first) in [(most, 1), (most + 1, 2)] {
+            let kept: Vec<_> = told(runs).told.iter().map(|run| (run.from, run.upto)).collect();
+            assert_eq!(kept, (first..=runs).map(|number| (number, number)).collect::<Vec<_>>());
+        }
+    }
 }

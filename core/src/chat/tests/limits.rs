@@ -1,7 +1,11 @@
 //! What a node remembers and keeps waiting for sessions and nodes: full, and one more.
 
+use super::super::presence::PAGES_MAX;
+use super::super::wire::{Item, Place, Said};
 use super::*;
+use crate::ctx::Dest;
 use crate::limits::{EARLY_DELTAS_MAX, LAST_SEEN_MAX, UNREAD_MAX};
+use crate::wire::envelope::Tag;
 
 #[test]
 fn as_many_messages_as_may_wait_for_a_session_are_heard_and_one_more_ends_it() {
@@ -61,4 +65,25 @@ fn more_deltas_than_wait_for_a_lost_one_are_made_up_for() {
     };
     let last = Bytes::from(EARLY_DELTAS_MAX.to_string());
     assert_eq!(users.iter().map(|one| one.status.clone()).collect::<Vec<_>>(), [None, Some(last)]);
+}
+
+#[test]
+fn a_list_of_so_many_pages_is_taken_and_one_of_more_is_nobodys() {
+    for (pages, is_taken) in [(PAGES_MAX, true), (PAGES_MAX + 1, false)] {
+        let mut world = World::chain(2);
+        let place = Place { boot: 1, sequence: 1 };
+        let mut page = bytes::BytesMut::new();
+        Item::User { user: name("Carl"), sessions: 1, status: None }.encode(&mut page);
+        let mut say = |at: usize| {
+            let items = if at == 0 { page.clone().freeze() } else { Bytes::new() };
+            let list = Said::List { place, first: at == 0, last: at + 1 == pages, items };
+            let there = Dest::Node(world.nodes[0].engine.node());
+            world.nodes[1].engine.whisper(Tag::CHAT, there, list.encode());
+            world.input(1, Input::Tick);
+        };
+        // The last of all belongs to no list that is still gathered.
+        (0..=pages).for_each(&mut say);
+        assert_eq!(world.online(0), if is_taken { &["Carl"][..] } else { &[] });
+        assert_eq!(world.nodes[0].engine.stats().unknown_messages, u64::from(!is_taken));
+    }
 }
