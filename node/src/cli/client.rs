@@ -21,6 +21,8 @@ const ANSWER_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub(crate) struct Client {
     agent: Agent,
     base: String,
+    /// Bytes of one answer.
+    answer_bytes_max: u64,
 }
 
 /// An answer that was read whole.
@@ -62,7 +64,8 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .max_idle_connections_per_host(16)
             .build();
-        Client { agent: agent.into(), base: base.trim_end_matches('/').to_string() }
+        let base = base.trim_end_matches('/').to_string();
+        Client { agent: agent.into(), base, answer_bytes_max: ANSWER_BYTES_MAX }
     }
 
     /// Asks and reads the whole answer, whatever its status.
@@ -77,9 +80,7 @@ impl Client {
         let status = response.status().as_u16();
         let etag = response.headers().get("etag").and_then(|value| value.to_str().ok());
         let etag = etag.map(str::to_string);
-        let mut body = response.into_body();
-        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let body = body.map_err(|error| self.lost(&error))?;
+        let body = self.read(response)?;
         Ok(Answer { status, etag, body })
     }
 
@@ -96,12 +97,11 @@ impl Client {
     ) -> Result<impl Read + use<>, Failure> {
         let response = self.send(Method::GET, target, headers, &[], None)?;
         let status = response.status().as_u16();
-        let mut body = response.into_body();
         if status != 200 {
-            let body = body.read_to_vec().map_err(|error| self.lost(&error))?;
+            let body = self.read(response)?;
             return Err(Answer { status, etag: None, body }.failure());
         }
-        Ok(body.into_with_config().limit(u64::MAX).reader())
+        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
     /// One page of the data below `prefix`.
@@ -142,6 +142,21 @@ impl Client {
         })?;
         let request = self.agent.configure_request(request).timeout_global(timeout).build();
         self.agent.run(request).map_err(|error| self.lost(&error))
+    }
+
+    /// Reads an answer whole.
+    fn read(&self, response: Response<ureq::Body>) -> Result<Vec<u8>, Failure> {
+        // The library fails once so many bytes are read, also if they were the last.
+        let limit = self.answer_bytes_max + 1;
+        let body = response.into_body().into_with_config().limit(limit).read_to_vec();
+        body.map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(_) => {
+                let what = format!("the answer of {} is too large", self.base);
+                let why = format!("it has more than {} bytes", self.answer_bytes_max);
+                Failure::new(Exit::Failed, what).why(why)
+            }
+            error => self.lost(&error),
+        })
     }
 
     fn lost(&self, error: &ureq::Error) -> Failure {
@@ -204,6 +219,39 @@ pub(crate) fn encode(text: &str, keep_slash: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_answer_of_so_many_bytes_is_read_and_a_larger_one_is_told_as_such() {
+        for length in ["content-length: 9\r\n", ""] {
+            for (max, is_read) in [(9, true), (8, false)] {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let base = format!("http://{}", listener.local_addr().unwrap());
+                let node = std::thread::spawn(move || {
+                    let (mut tcp, _) = listener.accept().unwrap();
+                    let mut asked = Vec::new();
+                    while !asked.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0; 1];
+                        tcp.read_exact(&mut byte).unwrap();
+                        asked.extend(byte);
+                    }
+                    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{length}\r\n");
+                    tcp.write_all(format!("{head}nine byte").as_bytes()).unwrap();
+                });
+                let client = Client { answer_bytes_max: max, ..Client::at(&base) };
+                match client.ask(Method::GET, "/", &[], &[]) {
+                    Ok(answer) => assert!(is_read && answer.body == b"nine byte"),
+                    Err(failure) => {
+                        let told = "is too large\n  why: it has more than 8 bytes";
+                        assert!(!is_read && failure.to_string().ends_with(told), "{failure}");
+                    }
+                }
+                node.join().unwrap();
+            }
+        }
+        assert_eq!(Client::at("").answer_bytes_max, ANSWER_BYTES_MAX);
+    }
 
     #[test]
     fn a_path_is_encoded_segment_by_segment() {

@@ -151,3 +151,20 @@ fn a_name_that_is_refused_ends_the_talk() {
     assert_eq!(talk.on_text(&refused.to_string()), Err("not usable".into()));
     assert!(talk.on_text("no JSON").is_err());
 }
+
+#[test]
+fn so_many_messages_are_known_again_and_for_one_more_the_first_is_forgotten() {
+    let mut talk = talk();
+    talk.on_connected();
+    welcome(&mut talk, false);
+    let mut prints = |m: usize| {
+        talk.print.clear();
+        let message = json!({"op": "message", "n": 1, "from": "b", "client": "01", "m": m, "to": "anna", "body": "x"});
+        hear(&mut talk, message);
+        !talk.print.is_empty()
+    };
+    assert!((1..=SEEN_MAX).all(&mut prints));
+    assert!(!prints(1), "as many as are known");
+    assert!(prints(SEEN_MAX + 1));
+    assert!(!prints(2) && prints(1));
+}
