@@ -399,3 +399,31 @@ async fn next_told(user: &mut Option<User>, takes: bool) -> Told {
         list = user.list.next(&user.name) => Told::List(list),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine_io::{Bounds, Protocol};
+    use super::super::{Socket, tests};
+    use super::*;
+    use folkmoot_core::access::Principal;
+
+    #[tokio::test]
+    async fn so_many_bytes_may_wait_for_a_client_and_one_more_ends_it() {
+        let (node, gateway) = (tests::node().await, Gateway::new(true, None));
+        let guest = Guest { remote: node.addr(), principal: Principal::Owner };
+        let (sender, inbound) = mpsc::channel(1);
+        let socket = Socket { protocol: Protocol::Three, inbound: sender };
+        let place = gateway.enter("abc", guest.remote.ip(), socket).unwrap();
+        let session = Session::open(Protocol::Three, "abc".into(), true, Instant::now());
+        let carrier = Carrier::Polling(Polling::new(inbound, place));
+        let mut driver = Driver::new(gateway, node.clone(), guest, session, carrier);
+        let room = QUEUE_BYTES_MAX - driver.session.queue.bytes();
+        driver.session.queue.push(vec![b' '; room - 1].into());
+        // The answer to a ping has one byte.
+        let ping = || vec![Packet::decode(Bytes::from_static(b"2"), Bounds::CLIENT).unwrap()];
+        assert_eq!(driver.on_packets(ping()).await, Ok(()));
+        assert_eq!(driver.session.queue.bytes(), QUEUE_BYTES_MAX);
+        assert_eq!(driver.on_packets(ping()).await, Err(End::NotReading));
+        node.close().await;
+    }
+}

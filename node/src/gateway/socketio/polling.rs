@@ -27,14 +27,19 @@ pub(super) async fn open(
     guest: Guest,
 ) -> Result<Response, Refused> {
     let (gateway, id) = (&doors.socketio, new_id());
-    let (sender, inbound) = mpsc::channel(INBOUND_MAX);
-    let socket = Socket { protocol, inbound: sender };
+    let (socket, inbound) = socket(protocol);
     let place = gateway.enter(&id, guest.remote.ip(), socket.clone()).ok_or(Refused::Full)?;
     let session = Session::open(protocol, id, true, Instant::now());
     let carrier = Carrier::Polling(Polling::new(inbound, place));
     let driver = Driver::new(gateway.clone(), doors.node.clone(), guest, session, carrier);
     tokio::spawn(driver.run(doors.stop.clone()));
     poll(socket).await
+}
+
+/// Where requests find a socket, and where it finds what they bring.
+fn socket(protocol: Protocol) -> (Socket, mpsc::Receiver<Inbound>) {
+    let (sender, inbound) = mpsc::channel(INBOUND_MAX);
+    (Socket { protocol, inbound: sender }, inbound)
 }
 
 /// A GET.
@@ -71,3 +76,21 @@ pub(super) async fn post(
 }
 
 const NOT_KEPT: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn so_many_requests_wait_for_a_socket_and_one_more_for_room() {
+        let (socket, mut inbound) = socket(Protocol::Four);
+        let poll = |_| Box::pin(poll(socket.clone()));
+        let mut polls: Vec<_> = (0..=INBOUND_MAX).map(poll).collect();
+        assert!(polls.iter_mut().all(|poll| poll.now_or_never().is_none()));
+        assert_eq!(inbound.len(), INBOUND_MAX);
+        assert!(inbound.recv().await.is_some());
+        assert!(polls.iter_mut().skip(1).all(|poll| poll.now_or_never().is_none()));
+        assert_eq!(inbound.len(), INBOUND_MAX);
+    }
+}

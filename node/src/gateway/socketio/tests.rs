@@ -16,11 +16,11 @@ use tokio_tungstenite::tungstenite::Message;
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn node() -> Node {
+pub(super) async fn node() -> Node {
     Node::builder().listen("127.0.0.1:0").start().await.unwrap()
 }
 
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub(super) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it comes in time")
 }
 

@@ -76,9 +76,7 @@ pub(super) async fn run(
     mut told: mpsc::UnboundedReceiver<Told>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (own, connected, resend) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-    let (chat, resend_at) = (node.session(Principal::Owner), Instant::now());
-    let mut announcer = Announcer { peers, chat, own, connected, resend, resend_at, asked: None };
+    let mut announcer = Announcer::new(peers, &node);
     let mut asks = interval(ASK_PAUSE);
     asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     announcer.watch().await;
@@ -111,6 +109,13 @@ pub(super) async fn run(
 }
 
 impl Announcer {
+    /// No server knows anything yet.
+    fn new(peers: Arc<Peers>, node: &Node) -> Announcer {
+        let (own, connected, resend) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let (chat, resend_at) = (node.session(Principal::Owner), Instant::now());
+        Announcer { peers, chat, own, connected, resend, resend_at, asked: None }
+    }
+
     async fn watch(&self) {
         let everybody = ChatRequest::WatchUsers(UsersWatch::Prefix(Bytes::new()));
         // If it cannot be told, the session is closed, and that is told.
@@ -211,5 +216,50 @@ impl Announcer {
         let users: Vec<_> = self.own.iter().map(|(name, count)| (name.clone(), *count)).collect();
         let packet = update_peer(&self.peers.id, &users, true);
         self.send(index, packet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bridge, name};
+    use super::super::{Residence, WAITING_MAX, lock};
+    use super::*;
+    use crate::gateway::socketio::tests::node;
+
+    #[tokio::test]
+    async fn so_many_users_are_asked_for_at_once_and_one_more_the_next_time() {
+        let node = node().await;
+        let (peers, ..) = bridge(&node);
+        let mut announcer = Announcer::new(peers.clone(), &node);
+        // Told to be here, where they are not: whoever is asked for is so no more.
+        for n in 0..=ASKS_MAX {
+            lock(&peers.shared).residents.insert(name(n), Residence::default());
+            announcer.own.insert(name(n), 1);
+        }
+        announcer.ask_some().await;
+        assert_eq!(announcer.own.len(), 1);
+        announcer.ask_some().await;
+        assert!(announcer.own.is_empty());
+        node.close().await;
+    }
+
+    #[tokio::test]
+    async fn so_many_packets_wait_for_a_server_and_with_one_more_it_is_told_all_anew() {
+        let node = node().await;
+        let (peers, _told, mut outs) = bridge(&node);
+        let mut announcer = Announcer::new(peers, &node);
+        announcer.connected.insert(0);
+        let mut come = |n: usize| {
+            announcer.set(name(n), 1);
+            announcer.resend.len()
+        };
+        assert!((0..WAITING_MAX).all(|n| come(n) == 0));
+        assert_eq!(come(WAITING_MAX), 1);
+        (0..WAITING_MAX).for_each(|_| drop(outs[0].try_recv().unwrap()));
+        assert!(outs[0].try_recv().is_err(), "the last is not among them");
+        announcer.tell_all(0);
+        let all = String::from_utf8(outs[0].try_recv().unwrap().to_vec()).unwrap();
+        assert!((0..=WAITING_MAX).all(|n| all.contains(&format!("\"{n}\""))), "{all}");
+        node.close().await;
     }
 }

@@ -8,7 +8,8 @@
 //! Promise: only addresses and ids of the given list count as servers. A message goes to each
 //! server once, and what came from one server goes to no other: they tell each other themselves.
 //! Users of a server are gone when its connection is.
-//! Limits: `RESIDENTS_MAX`, `RECENT_MAX`, `WAITING_MAX`, `STRANGERS_MAX`.
+//! Limits: `RESIDENTS_MAX`, `RECENT_MAX`, `WAITING_MAX`, `STRANGERS_MAX`,
+//! `STRANGER_CHARS_MAX`.
 
 mod announce;
 mod dial;
@@ -38,8 +39,10 @@ const RESIDENTS_MAX: usize = 20_000;
 const WAITING_MAX: usize = 256;
 /// Messages that are remembered as sent to a server, or as not to be sent on.
 const RECENT_MAX: usize = 4_096;
-/// Addresses whose claim to be a server was logged.
+/// Claims to be a server that were logged: each address with what it called itself.
 const STRANGERS_MAX: usize = 1_024;
+/// Characters of what it called itself.
+const STRANGER_CHARS_MAX: usize = 64;
 
 /// The bridge to all original servers.
 pub(crate) struct Peers {
@@ -94,6 +97,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Peers {
     /// Dials the servers from now on, until the node stops.
     pub(crate) fn start(servers: Servers, node: Node, stop: watch::Receiver<bool>) -> Arc<Peers> {
+        let (peers, told, outs) = Peers::new(servers, node.clone());
+        for (index, waiting) in outs.into_iter().enumerate() {
+            let other = peers.servers[index].server.clone();
+            let connected = announce::Connected { index, announcer: peers.announcer.clone() };
+            tokio::spawn(dial::run(other, waiting, connected, stop.clone()));
+        }
+        tokio::spawn(announce::run(peers.clone(), node, told, stop));
+        peers
+    }
+
+    /// The bridge; what is said to its announcer, and what waits for each server.
+    fn new(
+        servers: Servers,
+        node: Node,
+    ) -> (Arc<Peers>, mpsc::UnboundedReceiver<Told>, Vec<mpsc::Receiver<Bytes>>) {
         let (announcer, told) = mpsc::unbounded_channel();
         let mut outs = Vec::new();
         let other = |server: Server| {
@@ -107,15 +125,9 @@ impl Peers {
             servers: others,
             shared: Mutex::new(Shared { local: Recent::new(RECENT_MAX), ..Shared::default() }),
             announcer,
-            node: node.clone(),
+            node,
         });
-        for (index, waiting) in outs.into_iter().enumerate() {
-            let other = peers.servers[index].server.clone();
-            let connected = announce::Connected { index, announcer: peers.announcer.clone() };
-            tokio::spawn(dial::run(other, waiting, connected, stop.clone()));
-        }
-        tokio::spawn(announce::run(peers.clone(), node, told, stop));
-        peers
+        (peers, told, outs)
     }
 
     /// Whether a server is at this address.
@@ -140,8 +152,10 @@ impl Peers {
             let (peers, other) = (self.clone(), other.clone());
             return Some(Peer { peers, other, residents: BTreeMap::new() });
         }
+        let id: String = id.chars().take(STRANGER_CHARS_MAX).collect();
         let mut shared = lock(&self.shared);
-        if shared.strangers.len() < STRANGERS_MAX && shared.strangers.insert((address, id.into())) {
+        if shared.strangers.len() < STRANGERS_MAX && shared.strangers.insert((address, id.clone()))
+        {
             tracing::warn!("{address} says that it is the chat server {id:?}, which is not listed");
         }
         None

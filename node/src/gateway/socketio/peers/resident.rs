@@ -111,3 +111,31 @@ async fn forward(peers: &Peers, other: &Other, message: &Message) {
         let _ = other.out.send(im).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bridge, name};
+    use super::*;
+    use crate::gateway::socketio::tests::{in_time, node};
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    fn im() -> Im {
+        Im { from: None, to: name("nobody"), forwarded: false, body: Bytes::from_static(b"{}") }
+    }
+
+    #[tokio::test]
+    async fn so_many_messages_of_a_user_wait_and_one_more_until_there_is_room() {
+        let node = node().await;
+        let (peers, ..) = bridge(&node);
+        let anna = Resident::start(peers.clone(), peers.servers[0].clone(), name("Anna"));
+        for _ in 0..SAID_MAX {
+            assert_eq!(anna.say(im()).now_or_never(), Some(Ok(())));
+        }
+        let mut more = Box::pin(anna.say(im()));
+        assert_eq!((&mut more).now_or_never(), None);
+        assert_eq!(in_time(more).await, Ok(()));
+        drop(anna);
+        node.close().await;
+    }
+}

@@ -1,8 +1,21 @@
 //! Two nodes that know each other as original servers only.
 
-use crate::gateway::socketio::tests::Client;
-use crate::node::Node;
-use std::net::{SocketAddr, TcpListener};
+use super::*;
+use crate::gateway::socketio::tests::{Client, node};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+/// The bridge of a node to a server that nobody dials.
+pub(super) fn bridge(
+    node: &Node,
+) -> (Arc<Peers>, mpsc::UnboundedReceiver<Told>, Vec<mpsc::Receiver<Bytes>>) {
+    let list = r#"{"servers":[{"id":"server-0","ip":"127.0.0.1","port":1},
+        {"id":"server-1","ip":"127.0.0.1","port":2}]}"#;
+    Peers::new(Servers::read(list, "server-0").unwrap(), node.clone())
+}
+
+pub(super) fn name(text: impl ToString) -> Name {
+    Name::new(text.to_string()).unwrap()
+}
 
 /// Addresses that nobody has.
 fn addresses() -> [SocketAddr; 2] {
@@ -103,4 +116,39 @@ async fn only_servers_of_the_list_tell_of_users() {
         .await;
     anna.until_listed(&["Anna"], &["Ghost"]).await;
     one.close().await;
+}
+
+#[tokio::test]
+async fn so_many_users_of_a_server_are_let_in_and_one_more_is_refused() {
+    let node = node().await;
+    let (peers, ..) = bridge(&node);
+    let mut server = peers.peer(Ipv4Addr::LOCALHOST.into(), "server-1").unwrap();
+    let update = |users| Update { peer: "server-1".into(), users };
+    let all = update(Users::All((0..RESIDENTS_MAX).map(name).collect()));
+    assert_eq!(server.update(all).await, Ok(()));
+    let one = |n: usize, there| update(Users::One(name(n), there));
+    let refused = Err("too many users of one server");
+    assert_eq!(server.update(one(RESIDENTS_MAX, true)).await, refused);
+    assert_eq!(server.update(one(0, true)).await, Ok(()), "who is there already");
+    assert_eq!(server.update(one(0, false)).await, Ok(()));
+    assert_eq!(server.update(one(RESIDENTS_MAX, true)).await, Ok(()));
+    drop(server);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn so_many_claims_to_be_a_server_are_remembered_and_none_that_is_long() {
+    let node = node().await;
+    let (peers, ..) = bridge(&node);
+    let claim = |address: u32, id: &str| {
+        assert!(peers.peer(Ipv4Addr::from_bits(address).into(), id).is_none());
+        lock(&peers.shared).strangers.len()
+    };
+    let id = "é".repeat(STRANGER_CHARS_MAX);
+    assert_eq!((claim(0, &id), claim(0, &(id.clone() + "1"))), (1, 1));
+    assert_eq!(claim(0, &id[2..]), 2);
+    for others in 1..=STRANGERS_MAX {
+        assert_eq!(claim(others as u32, "server-1"), STRANGERS_MAX.min(others + 2));
+    }
+    node.close().await;
 }
