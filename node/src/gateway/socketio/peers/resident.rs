@@ -4,10 +4,12 @@ use super::{Other, Peers, lock};
 use crate::gateway::socketio::chat::{self, Im};
 use crate::gateway::socketio::random;
 use crate::session::Session;
+use bytes::Bytes;
 use folkmoot_core::access::Principal;
 use folkmoot_core::chat::words::{ChatEvent, ChatRequest, Connect, Kind, Message, Post, Target};
 use folkmoot_core::id::{ClientId, Name};
 use folkmoot_core::request::{Event, Reply, Request};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -62,10 +64,18 @@ async fn run(peers: Arc<Peers>, other: Arc<Other>, user: Name, mut saying: mpsc:
     }
 }
 
-/// Carries messages both ways, until the user goes or the session is lost.
+/// Carries messages both ways, until the user goes or the session is lost. More is heard once the
+/// other server has room for what was; the user speaks and goes meanwhile.
 async fn speak(peers: &Peers, other: &Other, chat: &mut Session, saying: &mut mpsc::Receiver<Im>) {
-    let mut number = 0;
+    let (mut number, mut heard, mut received) = (0, 0, 0);
+    let mut waiting: VecDeque<Arc<Message>> = VecDeque::new();
     loop {
+        if waiting.is_empty() && received < heard {
+            received = heard;
+            if chat.tell(Request::Chat(ChatRequest::Received(heard))).await.is_err() {
+                return;
+            }
+        }
         tokio::select! {
             im = saying.recv() => {
                 let Some(im) = im else { return };
@@ -76,48 +86,45 @@ async fn speak(peers: &Peers, other: &Other, chat: &mut Session, saying: &mut mp
                     return;
                 }
             }
-            event = chat.next_event() => {
-                let (first, messages) = match event {
-                    Some(Event::Chat(ChatEvent::Messages { first, messages })) => (first, messages),
-                    Some(Event::Chat(ChatEvent::Ended(_))) | None => return,
-                    Some(_) => continue,
-                };
-                for message in &messages {
-                    forward(peers, other, message).await;
+            // Its connection is dialled as long as the node runs.
+            Ok(room) = other.out.reserve(), if !waiting.is_empty() => {
+                if let Some(im) = waiting.pop_front().and_then(|one| forward(other, &one)) {
+                    room.send(im);
                 }
-                let last = first + messages.len() as u64 - 1;
-                if chat.tell(Request::Chat(ChatRequest::Received(last))).await.is_err() {
-                    return;
+            }
+            event = chat.next_event(), if waiting.is_empty() => match event {
+                Some(Event::Chat(ChatEvent::Messages { first, messages })) => {
+                    heard = first + messages.len() as u64 - 1;
+                    waiting.extend(messages.into_iter().filter(|message| leaves(peers, message)));
                 }
+                Some(Event::Chat(ChatEvent::Ended(_))) | None => return,
+                Some(_) => {}
             }
         }
     }
 }
 
-/// Sends a message to the other server, unless it has it, or gets it from where it was sent.
-async fn forward(peers: &Peers, other: &Other, message: &Message) {
-    // The seed knows messages to one user only.
-    let Target::User(to) = &message.to else { return };
+/// Whether a message may go to other servers: not if they get it from where it was sent.
+fn leaves(peers: &Peers, message: &Message) -> bool {
+    let shared = lock(&peers.shared);
     let (client, number) = (message.client, message.number);
-    {
-        let shared = lock(&peers.shared);
-        if shared.foreign.contains(&client) || shared.local.has(client, number) {
-            return;
-        }
-    }
-    if lock(&other.sent).note(client, number) {
-        let im = chat::im(&message.from, to, true, &message.body);
-        // Its connection is dialled as long as the node runs.
-        let _ = other.out.send(im).await;
-    }
+    !shared.foreign.contains(&client) && !shared.local.has(client, number)
+}
+
+/// What the other server is sent of a message, unless it has it.
+fn forward(other: &Other, message: &Message) -> Option<Bytes> {
+    // The seed knows messages to one user only.
+    let Target::User(to) = &message.to else { return None };
+    let is_new = lock(&other.sent).note(message.client, message.number);
+    is_new.then(|| chat::im(&message.from, to, true, &message.body))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{bridge, name};
+    use super::super::{Told, WAITING_MAX};
     use super::*;
     use crate::gateway::socketio::tests::{in_time, node};
-    use bytes::Bytes;
     use futures_util::FutureExt;
 
     fn im() -> Im {
@@ -135,6 +142,32 @@ mod tests {
         let mut more = Box::pin(anna.say(im()));
         assert_eq!((&mut more).now_or_never(), None);
         assert_eq!(in_time(more).await, Ok(()));
+        drop(anna);
+        node.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_user_speaks_while_the_server_has_no_room_and_loses_nothing() {
+        let node = node().await;
+        let (peers, mut told, mut outs) = bridge(&node);
+        let other = peers.servers[0].clone();
+        (0..WAITING_MAX).for_each(|_| other.out.try_send(Bytes::new()).unwrap());
+        let anna = Resident::start(peers.clone(), other, name("Anna"));
+        assert!(matches!(in_time(told.recv()).await, Some(Told::Changed(_))));
+        let billy = node.session(Principal::Owner);
+        let (user, to) = (name("Billy"), Target::User(name("Anna")));
+        let connect = Connect { user, client: ClientId(1), resume: None, visible: true };
+        billy.ask(Request::Chat(ChatRequest::Connect(connect))).await;
+        let post = Post { number: 1, to, kind: Kind::Message, local: false, body: im().body };
+        billy.ask(Request::Chat(ChatRequest::Send(vec![post]))).await;
+        for _ in 0..4 * SAID_MAX {
+            assert_eq!(in_time(anna.say(im())).await, Ok(()));
+        }
+        for _ in 0..WAITING_MAX {
+            assert!(outs[0].recv().await.is_some_and(|packet| packet.is_empty()));
+        }
+        let said = in_time(outs[0].recv()).await.unwrap();
+        assert!(said.starts_with(b"42[\"im\",{\"from\":\"Billy\",\"to\":\"Anna\""));
         drop(anna);
         node.close().await;
     }
