@@ -10,7 +10,7 @@ use folkmoot_core::error::ErrorCode;
 use folkmoot_core::limits::{MESSAGE_COST_BYTES, UNSETTLED_BYTES_MAX, UNSETTLED_MAX};
 use folkmoot_core::request::{Event, Reply, Request};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,9 +21,15 @@ const NOT_HEARING: &str = "it does not listen: too much waited to be heard";
 
 /// What a caller wants.
 pub(super) enum Order {
-    Post { to: Target, body: Bytes, kind: Kind, flight: Flight },
+    Post {
+        to: Target,
+        body: Bytes,
+        kind: Kind,
+        flight: Flight,
+    },
     Ask(ChatRequest, oneshot::Sender<Reply>),
-    Received(u64),
+    /// More messages are taken in: how many stands in the load.
+    Received,
 }
 
 /// A message until its end is known.
@@ -46,6 +52,15 @@ impl Flight {
 pub(super) struct Load {
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    /// The number up to which messages are taken in, until the engine is told; 0 when it is.
+    received: AtomicU64,
+}
+
+impl Load {
+    /// All messages up to this number are taken in.
+    pub(super) fn note_received(&self, number: u64) {
+        self.received.fetch_max(number, Ordering::SeqCst);
+    }
 }
 
 /// A part of the load, for as long as it lives.
@@ -76,7 +91,8 @@ impl Drop for Weight {
 /// The task.
 pub(super) struct Pump {
     session: Session,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: mpsc::Receiver<Order>,
+    load: Arc<Load>,
     events: mpsc::Sender<ChatEvent>,
     ended: Arc<OnceLock<&'static str>>,
     /// The number of the last message.
@@ -84,18 +100,18 @@ pub(super) struct Pump {
     posts: Vec<Post>,
     /// The messages that are not settled, in the order of their numbers.
     flights: VecDeque<(u64, Flight)>,
-    received: Option<u64>,
 }
 
 impl Pump {
     pub(super) fn new(
         session: Session,
-        orders: mpsc::UnboundedReceiver<Order>,
+        orders: mpsc::Receiver<Order>,
+        load: Arc<Load>,
         events: mpsc::Sender<ChatEvent>,
         ended: Arc<OnceLock<&'static str>>,
     ) -> Pump {
         let (posts, flights) = (Vec::new(), VecDeque::new());
-        Pump { session, orders, events, ended, number: 0, posts, flights, received: None }
+        Pump { session, orders, load, events, ended, number: 0, posts, flights }
     }
 
     /// Runs until the session ends or nobody has it any more.
@@ -147,7 +163,8 @@ impl Pump {
                         self.hand_in().await;
                     }
                 }
-                Order::Received(number) => self.received = self.received.max(Some(number)),
+                // It is looked at in the end.
+                Order::Received => {}
                 Order::Ask(request, answer) => {
                     self.hand_in().await;
                     // Whoever asked may have gone.
@@ -173,7 +190,8 @@ impl Pump {
     }
 
     async fn hand_in(&mut self) {
-        if let Some(number) = self.received.take() {
+        let number = self.load.received.swap(0, Ordering::SeqCst);
+        if number > 0 {
             // If there is no room, a later one says it too.
             let _ = self.session.tell(Request::Chat(ChatRequest::Received(number))).await;
         }
@@ -200,9 +218,9 @@ mod tests {
     async fn as_many_events_as_may_wait_are_heard_and_one_more_ends_the_session() {
         let node = crate::Node::builder().listen("127.0.0.1:0").start().await.unwrap();
         let (events, mut heard) = mpsc::channel(HEARD_MAX);
-        let (_orders, ordered) = mpsc::unbounded_channel();
+        let (_orders, ordered) = mpsc::channel(1);
         let session = node.session(Principal::Owner);
-        let mut pump = Pump::new(session, ordered, events, Arc::default());
+        let mut pump = Pump::new(session, ordered, Arc::default(), events, Arc::default());
         let event = || ChatEvent::Signals(Vec::new());
         for _ in 0..HEARD_MAX {
             assert_eq!(pump.on_event(event()), Ok(()));

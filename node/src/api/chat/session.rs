@@ -1,7 +1,8 @@
 //! Somebody who speaks and listens in chat.
 //!
 //! Promise: all calls may come from any task, and may be cancelled without loss.
-//! Limits: `UNSETTLED_MAX` messages and `UNSETTLED_BYTES_MAX` bytes on their way, `HEARD_MAX`.
+//! Limits: `UNSETTLED_MAX` messages and `UNSETTLED_BYTES_MAX` bytes on their way, `ORDERS_MAX`,
+//! `HEARD_MAX`.
 
 use super::message::{Heard, Message, RoomChange, UsersChange};
 use super::pump::{Flight, Load, Order, Pump, Weight};
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use folkmoot_core::chat::words::{ChatEvent, ChatRequest, Kind, Outcome, Presence, Target};
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::id::{ClientId, Name};
+use folkmoot_core::limits::UNSETTLED_MAX;
 use folkmoot_core::request::Reply;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -20,17 +22,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Events that wait to be heard; one more ends the session, as does what `core` says of messages.
 pub(super) const HEARD_MAX: usize = 4_096;
+/// What callers want that waits for the session's task: room for all messages that may be on
+/// their way, and as much besides.
+pub(super) const ORDERS_MAX: usize = 2 * UNSETTLED_MAX;
 
 /// A user's session. Dropping it ends it: the user is not seen any more because of it.
 pub struct ChatSession {
     user: Name,
     client: ClientId,
     by_hand: bool,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
     load: Arc<Load>,
     hearing: Mutex<Hearing>,
     ended: Arc<OnceLock<&'static str>>,
@@ -50,12 +56,12 @@ impl ChatSession {
         client: ClientId,
         by_hand: bool,
     ) -> ChatSession {
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let (told, events) = mpsc::channel(HEARD_MAX);
-        let ended = Arc::new(OnceLock::new());
-        tokio::spawn(Pump::new(session, ordered, told, ended.clone()).run());
+        let (load, ended) = (Arc::<Load>::default(), Arc::new(OnceLock::new()));
+        tokio::spawn(Pump::new(session, ordered, load.clone(), told, ended.clone()).run());
         let hearing = Mutex::new(Hearing { events, heard: VecDeque::new(), last: None });
-        ChatSession { user, client, by_hand, orders, load: Arc::default(), hearing, ended }
+        ChatSession { user, client, by_hand, orders, load, hearing, ended }
     }
 
     /// For whom it speaks.
@@ -183,8 +189,9 @@ impl ChatSession {
 
     /// All messages up to this number of [`Message::number`] are taken in: their senders are told.
     pub fn received(&self, number: u64) {
-        // Whoever has ended says nothing more.
-        drop(self.orders.send(Order::Received(number)));
+        self.load.note_received(number);
+        // Where there is no room something else makes it look; whoever has ended says nothing more.
+        let _ = self.orders.try_send(Order::Received);
     }
 
     /// Why it has ended.
@@ -207,7 +214,10 @@ impl ChatSession {
         let body = Value::new(body)?.as_bytes().clone();
         let weight = Weight::add(&self.load, body.len())?;
         let order = Order::Post { to, body, kind, flight: Flight { tell, _weight: weight } };
-        self.orders.send(order).map_err(|_| ErrorCode::Closing.into())
+        self.orders.try_send(order).map_err(|error| match error {
+            TrySendError::Full(_) => ErrorCode::Unsettled.into(),
+            TrySendError::Closed(_) => ErrorCode::Closing.into(),
+        })
     }
 
     async fn ask(&self, request: ChatRequest) -> Result<(), Error> {
@@ -216,7 +226,8 @@ impl ChatSession {
 
     async fn ask_for(&self, request: ChatRequest) -> Result<Reply, Error> {
         let (answer, reply) = oneshot::channel();
-        drop(self.orders.send(Order::Ask(request, answer)));
+        // If it has ended, so has what the answer comes over.
+        let _ = self.orders.send(Order::Ask(request, answer)).await;
         match reply.await {
             Ok(Reply::Failed(code, _)) => Err(code.into()),
             Ok(reply) => Ok(reply),

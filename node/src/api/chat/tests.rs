@@ -1,5 +1,6 @@
 //! The library's chat on one node and on two.
 
+use super::session::ORDERS_MAX;
 use super::*;
 use folkmoot_core::error::ErrorCode;
 use folkmoot_core::limits::{CHAT_BODY_BYTES_MAX, MESSAGE_COST_BYTES, UNSETTLED_BYTES_MAX};
@@ -103,6 +104,19 @@ async fn more_than_may_be_on_its_way_is_refused_and_does_not_harm_what_follows()
     let mut refused = outcomes[taken..].iter();
     assert!(refused.all(|outcome| *outcome == Outcome::Refused(ErrorCode::Unsettled)));
     assert_eq!(anna.broadcast("still here").await.unwrap(), Outcome::Delivered(0));
+    node.close().await;
+}
+
+#[tokio::test]
+async fn so_many_orders_wait_and_a_message_more_is_refused() {
+    let node = node().await;
+    let anna = node.chat().connect("anna").await.unwrap();
+    // The session's task does not run before this one waits.
+    (0..ORDERS_MAX - 1).for_each(|_| anna.received(0));
+    let (last, more) = (anna.broadcast("the last"), anna.broadcast("one more"));
+    assert_eq!(more.await.unwrap(), Outcome::Refused(ErrorCode::Unsettled));
+    assert_eq!(last.await.unwrap(), Outcome::Delivered(0));
+    assert_eq!(anna.broadcast("again").await.unwrap(), Outcome::Delivered(0));
     node.close().await;
 }
 

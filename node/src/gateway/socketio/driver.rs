@@ -143,7 +143,11 @@ impl Driver {
             let takes = self.session.queue.bytes() < TAKE_BYTES;
             tokio::select! {
                 () = stopped(stop) => return Err(End::Closing),
-                inbound = next(&mut self.carrier) => self.on_inbound(inbound?).await?,
+                inbound = next(&mut self.carrier) => tokio::select! {
+                    done = self.on_inbound(inbound?) => done?,
+                    // What it waits for may not come any more.
+                    () = stopped(stop) => return Err(End::Closing),
+                },
                 told = next_told(&mut self.user, takes) => match told {
                     Told::Event(event) => self.on_event(event)?,
                     Told::List(list) => self.session.queue.push_list(list),
@@ -232,11 +236,10 @@ impl Driver {
         match said {
             Said::Identify(name) => self.on_identify(name).await,
             Said::Im(im) if self.peer.is_some() => {
-                let peer = self.peer.as_mut().expect("it was just looked at");
-                peer.im(im).await
+                self.peer.as_ref().expect("it was just looked at").im(im).await
             }
             Said::Im(im) => self.on_im(im),
-            Said::UpdatePeer(update) => self.on_update(update).await,
+            Said::UpdatePeer(update) => self.on_update(update),
         }
     }
 
@@ -284,7 +287,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn on_update(&mut self, update: Update) -> Result<(), &'static str> {
+    fn on_update(&mut self, update: Update) -> Result<(), &'static str> {
         if self.user.is_some() {
             return Err("a user is no server");
         }
@@ -292,8 +295,7 @@ impl Driver {
             let peer = self.gateway.peer(self.guest.remote, &update.peer);
             self.peer = Some(peer.ok_or("this server is not in the list of servers")?);
         }
-        let peer = self.peer.as_mut().expect("it was just made");
-        peer.update(update).await
+        self.peer.as_mut().expect("it was just made").update(update)
     }
 
     /// Gives the engine what the client has said.

@@ -8,6 +8,7 @@
 //! Limits: `RESEND_PAUSE`, `ASK_PAUSE`, `ASKS_MAX`.
 
 use super::Peers;
+use super::mail::{Mail, Told};
 use crate::gateway::socketio::chat::update_peer;
 use crate::http::stopped;
 use crate::node::Node;
@@ -18,10 +19,9 @@ use folkmoot_core::chat::words::{ChatEvent, ChatRequest, UsersWatch};
 use folkmoot_core::id::Name;
 use folkmoot_core::request::{Event, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// From a connection that a server may have dialled to the list that it is sent once more.
@@ -32,26 +32,15 @@ const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// How many of them at once.
 const ASKS_MAX: usize = 256;
 
-/// What the announcer is told.
-pub(super) enum Told {
-    /// The connection to the server of this index is there, or not any more.
-    Connected(usize, bool),
-    /// A user's sessions that stand for other servers have changed.
-    Changed(Name),
-    /// Somebody has come from an address at which servers are.
-    Came(IpAddr),
-}
-
 /// Tells of one server's connection.
 pub(super) struct Connected {
     pub(super) index: usize,
-    pub(super) announcer: mpsc::UnboundedSender<Told>,
+    pub(super) announcer: Arc<Mail>,
 }
 
 impl Connected {
     pub(super) fn tell(&self, connected: bool) {
-        // The announcer lives as long as the node.
-        let _ = self.announcer.send(Told::Connected(self.index, connected));
+        self.announcer.tell(Told::Connected(self.index, connected));
     }
 }
 
@@ -70,12 +59,8 @@ struct Announcer {
 }
 
 /// Announces until the node stops.
-pub(super) async fn run(
-    peers: Arc<Peers>,
-    node: Node,
-    mut told: mpsc::UnboundedReceiver<Told>,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(super) async fn run(peers: Arc<Peers>, node: Node, mut stop: watch::Receiver<bool>) {
+    let mail = peers.announcer.clone();
     let mut announcer = Announcer::new(peers, &node);
     let mut asks = interval(ASK_PAUSE);
     asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,10 +85,7 @@ pub(super) async fn run(
                 }
             }
             _ = asks.tick() => announcer.ask_some().await,
-            said = told.recv() => match said {
-                Some(said) => announcer.on_told(said).await,
-                None => return,
-            },
+            told = mail.next() => announcer.on_told(told).await,
         }
     }
 }
@@ -143,12 +125,10 @@ impl Announcer {
 
     async fn on_event(&mut self, event: Event) {
         let Event::Chat(ChatEvent::Users { all, changes }) = event else { return };
-        let mut gone: BTreeSet<Name> = BTreeSet::new();
         if all {
-            gone = self.own.keys().cloned().collect();
+            self.keep(&changes.iter().map(|change| change.user.clone()).collect());
         }
         for change in changes.iter() {
-            gone.remove(&change.user);
             match self.peers.residence(&change.user) {
                 None => self.set(change.user.clone(), change.sessions),
                 Some(_) => self.ask(change.user.clone()).await,
@@ -158,9 +138,15 @@ impl Announcer {
                 self.peers.forget(&change.user);
             }
         }
-        for name in gone {
+    }
+
+    /// These are online and nobody else, whatever was not told.
+    fn keep(&mut self, online: &BTreeSet<Name>) {
+        let gone = self.own.keys().filter(|name| !online.contains(*name));
+        for name in gone.cloned().collect::<Vec<_>>() {
             self.set(name, 0);
         }
+        self.peers.forget_others(online);
     }
 
     /// Asks for some users of other servers, the next ones each time.
@@ -229,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_users_are_asked_for_at_once_and_one_more_the_next_time() {
         let node = node().await;
-        let (peers, ..) = bridge(&node);
+        let (peers, _) = bridge(&node);
         let mut announcer = Announcer::new(peers.clone(), &node);
         // Told to be here, where they are not: whoever is asked for is so no more.
         for n in 0..=ASKS_MAX {
@@ -246,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_packets_wait_for_a_server_and_with_one_more_it_is_told_all_anew() {
         let node = node().await;
-        let (peers, _told, mut outs) = bridge(&node);
+        let (peers, mut outs) = bridge(&node);
         let mut announcer = Announcer::new(peers, &node);
         announcer.connected.insert(0);
         let mut come = |n: usize| {

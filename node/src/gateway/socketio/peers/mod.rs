@@ -7,12 +7,14 @@
 //!
 //! Promise: only addresses and ids of the given list count as servers. A message goes to each
 //! server once, and what came from one server goes to no other: they tell each other themselves.
-//! Users of a server are gone when its connection is.
-//! Limits: `RESIDENTS_MAX`, `RECENT_MAX`, `WAITING_MAX`, `STRANGERS_MAX`,
+//! One connection speaks for the users of a server, the one that came last: when it is gone, they
+//! are.
+//! Limits: `RESIDENTS_MAX`, `RESIDENCES_MAX`, `RECENT_MAX`, `WAITING_MAX`, `STRANGERS_MAX`,
 //! `STRANGER_CHARS_MAX`.
 
 mod announce;
 mod dial;
+mod mail;
 mod recent;
 mod resident;
 mod servers;
@@ -21,9 +23,9 @@ pub(crate) use servers::Servers;
 
 use super::chat::{Im, Update, Users};
 use crate::node::Node;
-use announce::Told;
 use bytes::Bytes;
 use folkmoot_core::id::{ClientId, Name};
+use mail::{Mail, Told};
 use recent::Recent;
 use resident::Resident;
 use servers::Server;
@@ -35,6 +37,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Users of one server that have sessions here.
 const RESIDENTS_MAX: usize = 20_000;
+/// Users of all servers who have sessions here, or had some until a moment ago.
+const RESIDENCES_MAX: usize = 200_000;
 /// Messages that wait for the connection to a server.
 const WAITING_MAX: usize = 256;
 /// Messages that are remembered as sent to a server, or as not to be sent on.
@@ -50,7 +54,7 @@ pub(crate) struct Peers {
     id: String,
     servers: Vec<Arc<Other>>,
     shared: Mutex<Shared>,
-    announcer: mpsc::UnboundedSender<Told>,
+    announcer: Arc<Mail>,
     node: Node,
 }
 
@@ -61,6 +65,15 @@ struct Other {
     out: mpsc::Sender<Bytes>,
     /// What it was sent.
     sent: Mutex<Recent>,
+    users: Mutex<Spoken>,
+}
+
+/// The users of a server for whom one of its connections speaks.
+#[derive(Default)]
+struct Spoken {
+    /// Counts the connections: the last is the one.
+    connection: u64,
+    residents: BTreeMap<Name, Resident>,
 }
 
 /// What all connections share.
@@ -97,37 +110,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Peers {
     /// Dials the servers from now on, until the node stops.
     pub(crate) fn start(servers: Servers, node: Node, stop: watch::Receiver<bool>) -> Arc<Peers> {
-        let (peers, told, outs) = Peers::new(servers, node.clone());
+        let (peers, outs) = Peers::new(servers, node.clone());
         for (index, waiting) in outs.into_iter().enumerate() {
             let other = peers.servers[index].server.clone();
             let connected = announce::Connected { index, announcer: peers.announcer.clone() };
             tokio::spawn(dial::run(other, waiting, connected, stop.clone()));
         }
-        tokio::spawn(announce::run(peers.clone(), node, told, stop));
+        tokio::spawn(announce::run(peers.clone(), node, stop));
         peers
     }
 
-    /// The bridge; what is said to its announcer, and what waits for each server.
-    fn new(
-        servers: Servers,
-        node: Node,
-    ) -> (Arc<Peers>, mpsc::UnboundedReceiver<Told>, Vec<mpsc::Receiver<Bytes>>) {
-        let (announcer, told) = mpsc::unbounded_channel();
+    /// The bridge, and what waits for each server.
+    fn new(servers: Servers, node: Node) -> (Arc<Peers>, Vec<mpsc::Receiver<Bytes>>) {
         let mut outs = Vec::new();
         let other = |server: Server| {
             let (out, waiting) = mpsc::channel(WAITING_MAX);
             outs.push(waiting);
-            Arc::new(Other { server, out, sent: Mutex::new(Recent::new(RECENT_MAX)) })
+            let (sent, users) = (Mutex::new(Recent::new(RECENT_MAX)), Mutex::default());
+            Arc::new(Other { server, out, sent, users })
         };
         let others = servers.others.into_iter().map(other).collect();
         let peers = Arc::new(Peers {
             id: servers.id,
             servers: others,
             shared: Mutex::new(Shared { local: Recent::new(RECENT_MAX), ..Shared::default() }),
-            announcer,
+            announcer: Arc::default(),
             node,
         });
-        (peers, told, outs)
+        (peers, outs)
     }
 
     /// Whether a server is at this address.
@@ -139,8 +149,7 @@ impl Peers {
     /// forgotten what it knew of its users, and is told again.
     pub(super) fn came(&self, address: IpAddr) {
         if self.knows(address) {
-            // The announcer lives as long as the node.
-            let _ = self.announcer.send(Told::Came(address));
+            self.announcer.tell(Told::Came(address));
         }
     }
 
@@ -149,8 +158,7 @@ impl Peers {
         let known = |other: &&Arc<Other>| other.server.id == id && other.server.is_at(address);
         if let Some(other) = self.servers.iter().find(known) {
             tracing::info!("the chat server {id} has connected from {address}");
-            let (peers, other) = (self.clone(), other.clone());
-            return Some(Peer { peers, other, residents: BTreeMap::new() });
+            return Some(Peer::take_over(self.clone(), other.clone()));
         }
         let id: String = id.chars().take(STRANGER_CHARS_MAX).collect();
         let mut shared = lock(&self.shared);
@@ -187,7 +195,7 @@ impl Peers {
         residence.changing -= 1;
         residence.open += 1;
         drop(shared);
-        let _ = self.announcer.send(Told::Changed(user.clone()));
+        self.announcer.tell(Told::Changed(user.clone()));
     }
 
     /// It is closed, or was never opened.
@@ -200,7 +208,7 @@ impl Peers {
             shared.foreign.remove(&client);
         }
         drop(shared);
-        let _ = self.announcer.send(Told::Changed(user.clone()));
+        self.announcer.tell(Told::Changed(user.clone()));
     }
 
     /// Sessions of `user` that are not the user's own; `None` for a user who never had any.
@@ -223,52 +231,104 @@ impl Peers {
             shared.residents.remove(user);
         }
     }
+
+    /// Forgets all of those but the ones who are online.
+    fn forget_others(&self, online: &BTreeSet<Name>) {
+        let mut shared = lock(&self.shared);
+        shared.residents.retain(|name, one| !one.is_empty() || online.contains(name));
+    }
 }
 
-/// One connection that another server has dialled. Its users go when it is dropped.
+/// One connection that another server has dialled. Its users go when it is dropped, unless the
+/// server has connected again.
 pub(super) struct Peer {
     peers: Arc<Peers>,
     other: Arc<Other>,
-    residents: BTreeMap<Name, Resident>,
+    connection: u64,
+    /// Whether it has said who its users are.
+    has_told: bool,
 }
 
 impl Peer {
+    /// Speaks for the users of the server from now on. Who was there is until it says who is.
+    fn take_over(peers: Arc<Peers>, other: Arc<Other>) -> Peer {
+        let mut users = lock(&other.users);
+        users.connection += 1;
+        let connection = users.connection;
+        drop(users);
+        Peer { peers, other, connection, has_told: false }
+    }
+
+    /// The users for whom it speaks.
+    fn users(&self) -> Result<MutexGuard<'_, Spoken>, &'static str> {
+        let users = lock(&self.other.users);
+        let speaks = users.connection == self.connection;
+        speaks.then_some(users).ok_or("the server has connected again since")
+    }
+
     /// Takes what the server tells of its users.
-    pub(super) async fn update(&mut self, update: Update) -> Result<(), &'static str> {
+    pub(super) fn update(&mut self, update: Update) -> Result<(), &'static str> {
         if update.peer != self.other.server.id {
             return Err("this connection is another server's");
         }
+        let mut users = self.users()?;
+        let residents = &mut users.residents;
         match update.users {
             Users::All(names) => {
                 let names: BTreeSet<Name> = names.into_iter().collect();
-                self.residents.retain(|name, _| names.contains(name));
+                residents.retain(|name, _| names.contains(name));
                 for name in names {
-                    self.add(name)?;
+                    self.add(residents, name)?;
                 }
             }
-            Users::One(name, true) => self.add(name)?,
-            Users::One(name, false) => drop(self.residents.remove(&name)),
+            Users::One(name, there) => {
+                if !self.has_told {
+                    residents.clear();
+                }
+                if there {
+                    self.add(residents, name)?;
+                } else {
+                    residents.remove(&name);
+                }
+            }
         }
+        drop(users);
+        self.has_told = true;
         Ok(())
     }
 
-    fn add(&mut self, name: Name) -> Result<(), &'static str> {
-        if self.residents.contains_key(&name) {
+    fn add(
+        &self,
+        residents: &mut BTreeMap<Name, Resident>,
+        name: Name,
+    ) -> Result<(), &'static str> {
+        if residents.contains_key(&name) {
             return Ok(());
         }
-        if self.residents.len() >= RESIDENTS_MAX {
+        if residents.len() >= RESIDENTS_MAX {
             return Err("too many users of one server");
         }
+        if lock(&self.peers.shared).residents.len() >= RESIDENCES_MAX {
+            return Err("too many users of servers come and go");
+        }
         let resident = Resident::start(self.peers.clone(), self.other.clone(), name.clone());
-        self.residents.insert(name, resident);
+        residents.insert(name, resident);
         Ok(())
     }
 
     /// Takes a message that one of the server's users sent.
-    pub(super) async fn im(&mut self, im: Im) -> Result<(), &'static str> {
-        let from = im.from.as_ref().and_then(|from| self.residents.get(from));
-        let resident = from.ok_or("from is no user of this server")?;
-        resident.say(im).await
+    pub(super) async fn im(&self, im: Im) -> Result<(), &'static str> {
+        let from = im.from.as_ref();
+        let resident = from.and_then(|from| self.users().ok()?.residents.get(from).cloned());
+        resident.ok_or("from is no user of this server")?.say(im).await
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Ok(mut users) = self.users() {
+            users.residents.clear();
+        }
     }
 }
 

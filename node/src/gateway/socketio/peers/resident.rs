@@ -19,7 +19,8 @@ const SAID_MAX: usize = 64;
 /// The pause before a session that was lost is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The user is there as long as this.
+/// The user is there as long as this and its clones.
+#[derive(Clone)]
 pub(super) struct Resident {
     said: mpsc::Sender<Im>,
 }
@@ -134,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_messages_of_a_user_wait_and_one_more_until_there_is_room() {
         let node = node().await;
-        let (peers, ..) = bridge(&node);
+        let (peers, _) = bridge(&node);
         let anna = Resident::start(peers.clone(), peers.servers[0].clone(), name("Anna"));
         for _ in 0..SAID_MAX {
             assert_eq!(anna.say(im()).now_or_never(), Some(Ok(())));
@@ -149,11 +150,11 @@ mod tests {
     #[tokio::test]
     async fn a_user_speaks_while_the_server_has_no_room_and_loses_nothing() {
         let node = node().await;
-        let (peers, mut told, mut outs) = bridge(&node);
+        let (peers, mut outs) = bridge(&node);
         let other = peers.servers[0].clone();
         (0..WAITING_MAX).for_each(|_| other.out.try_send(Bytes::new()).unwrap());
         let anna = Resident::start(peers.clone(), other, name("Anna"));
-        assert!(matches!(in_time(told.recv()).await, Some(Told::Changed(_))));
+        assert!(matches!(in_time(peers.announcer.next()).await, Told::Changed(_)));
         let billy = node.session(Principal::Owner);
         let (user, to) = (name("Billy"), Target::User(name("Anna")));
         let connect = Connect { user, client: ClientId(1), resume: None, visible: true };

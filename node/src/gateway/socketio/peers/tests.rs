@@ -1,13 +1,11 @@
 //! Two nodes that know each other as original servers only.
 
 use super::*;
-use crate::gateway::socketio::tests::{Client, node};
+use crate::gateway::socketio::tests::{Client, in_time, node};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// The bridge of a node to a server that nobody dials.
-pub(super) fn bridge(
-    node: &Node,
-) -> (Arc<Peers>, mpsc::UnboundedReceiver<Told>, Vec<mpsc::Receiver<Bytes>>) {
+pub(super) fn bridge(node: &Node) -> (Arc<Peers>, Vec<mpsc::Receiver<Bytes>>) {
     let list = r#"{"servers":[{"id":"server-0","ip":"127.0.0.1","port":1},
         {"id":"server-1","ip":"127.0.0.1","port":2}]}"#;
     Peers::new(Servers::read(list, "server-0").unwrap(), node.clone())
@@ -121,25 +119,73 @@ async fn only_servers_of_the_list_tell_of_users() {
 #[tokio::test]
 async fn so_many_users_of_a_server_are_let_in_and_one_more_is_refused() {
     let node = node().await;
-    let (peers, ..) = bridge(&node);
+    let (peers, _) = bridge(&node);
     let mut server = peers.peer(Ipv4Addr::LOCALHOST.into(), "server-1").unwrap();
     let update = |users| Update { peer: "server-1".into(), users };
     let all = update(Users::All((0..RESIDENTS_MAX).map(name).collect()));
-    assert_eq!(server.update(all).await, Ok(()));
+    assert_eq!(server.update(all), Ok(()));
     let one = |n: usize, there| update(Users::One(name(n), there));
     let refused = Err("too many users of one server");
-    assert_eq!(server.update(one(RESIDENTS_MAX, true)).await, refused);
-    assert_eq!(server.update(one(0, true)).await, Ok(()), "who is there already");
-    assert_eq!(server.update(one(0, false)).await, Ok(()));
-    assert_eq!(server.update(one(RESIDENTS_MAX, true)).await, Ok(()));
+    assert_eq!(server.update(one(RESIDENTS_MAX, true)), refused);
+    assert_eq!(server.update(one(0, true)), Ok(()), "who is there already");
+    assert_eq!(server.update(one(0, false)), Ok(()));
+    assert_eq!(server.update(one(RESIDENTS_MAX, true)), Ok(()));
     drop(server);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn so_many_users_of_all_servers_are_known_and_one_more_is_refused() {
+    let node = node().await;
+    let (peers, _) = bridge(&node);
+    let mut server = peers.peer(Ipv4Addr::LOCALHOST.into(), "server-1").unwrap();
+    let come = |n: usize| Update { peer: "server-1".into(), users: Users::One(name(n), true) };
+    let known = (1..RESIDENCES_MAX).map(|n| (name(n), Residence::default()));
+    lock(&peers.shared).residents.extend(known);
+    assert_eq!(server.update(come(0)), Ok(()));
+    in_time(peers.announcer.next()).await;
+    let refused = Err("too many users of servers come and go");
+    assert_eq!(server.update(come(RESIDENCES_MAX)), refused);
+    peers.forget(&name(1));
+    assert_eq!(server.update(come(RESIDENCES_MAX)), Ok(()));
+    drop(server);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_connected_again_keeps_its_users_and_the_earlier_one_says_nothing() {
+    let node = node().await;
+    let (peers, _) = bridge(&node);
+    let connect = || peers.peer(Ipv4Addr::LOCALHOST.into(), "server-1").unwrap();
+    let update = |users| Update { peer: "server-1".into(), users };
+    let all = |names: &[&str]| update(Users::All(names.iter().map(name).collect()));
+    let users = || {
+        let spoken = lock(&peers.servers[0].users);
+        spoken.residents.keys().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut first = connect();
+    first.update(all(&["Anna", "Billy"])).unwrap();
+    let mut second = connect();
+    assert_eq!(users(), ["Anna", "Billy"], "they are there until it says who is");
+    assert_eq!(first.update(all(&[])), Err("the server has connected again since"));
+    second.update(all(&["Billy", "Carl"])).unwrap();
+    drop(first);
+    assert_eq!(users(), ["Billy", "Carl"]);
+    // One that tells of one user has not told of the others.
+    let mut third = connect();
+    third.update(update(Users::One(name("Dora"), true))).unwrap();
+    third.update(update(Users::One(name("Emil"), true))).unwrap();
+    assert_eq!(users(), ["Dora", "Emil"]);
+    drop(second);
+    drop(third);
+    assert!(users().is_empty());
     node.close().await;
 }
 
 #[tokio::test]
 async fn so_many_claims_to_be_a_server_are_remembered_and_none_that_is_long() {
     let node = node().await;
-    let (peers, ..) = bridge(&node);
+    let (peers, _) = bridge(&node);
     let claim = |address: u32, id: &str| {
         assert!(peers.peer(Ipv4Addr::from_bits(address).into(), id).is_none());
         lock(&peers.shared).strangers.len()
