@@ -48,6 +48,8 @@ struct Asked {
     members: BTreeSet<NodeId>,
     waiting: BTreeSet<NodeId>,
     dead: Entries,
+    /// Places in `dead` of what some member needs.
+    needed: BTreeSet<u64>,
 }
 
 impl Data {
@@ -90,7 +92,8 @@ impl Data {
             self.tell(ctx, Dest::Node(*node), &question);
         }
         let waiting = members.clone();
-        self.burial.asked = Some(Asked { since: now, members, waiting, dead });
+        self.burial.asked =
+            Some(Asked { since: now, members, waiting, dead, needed: BTreeSet::new() });
         self.end_round(ctx);
     }
 
@@ -174,9 +177,8 @@ impl Data {
         if !asked.waiting.remove(&from) {
             return;
         }
-        let needed: BTreeSet<u64> = needed.iter().copied().collect();
-        let kept = (0u64..).zip(std::mem::take(&mut asked.dead));
-        asked.dead = kept.filter(|(at, _)| !needed.contains(at)).map(|(_, dead)| dead).collect();
+        let asked_for = 0..asked.dead.len() as u64;
+        asked.needed.extend(needed.iter().filter(|at| asked_for.contains(at)));
         self.end_round(ctx);
     }
 
@@ -185,14 +187,17 @@ impl Data {
         let Some(asked) = self.burial.asked.take_if(|asked| asked.waiting.is_empty()) else {
             return;
         };
-        if asked.dead.is_empty() || !self.is_settled(ctx) {
+        let Asked { members, dead, needed, .. } = asked;
+        let unneeded = (0u64..).zip(dead).filter(|(at, _)| !needed.contains(at));
+        let dead: Entries = unneeded.map(|(_, dead)| dead).collect();
+        if dead.is_empty() || !self.is_settled(ctx) {
             return;
         }
-        let forget = Message::Forget(asked.dead.clone());
-        for node in &asked.members {
+        let forget = Message::Forget(dead.clone());
+        for node in &members {
             self.tell(ctx, Dest::Node(*node), &forget);
         }
-        self.forget_dead(ctx, asked.dead);
+        self.forget_dead(ctx, dead);
     }
 
     /// Forgets entries that all members have agreed to forget.

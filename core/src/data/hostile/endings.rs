@@ -1,6 +1,7 @@
 //! More that ends, and more that is dead, than there is room for in memory; and ends by a clock that
 //! is set back.
 
+use super::super::apply::{MEMBERS, system_key};
 use super::*;
 
 const ENDING: u64 = 300;
@@ -72,6 +73,31 @@ fn a_node_that_was_linked_once_has_its_word_before_anything_is_forgotten() {
         victim.run(400_000);
         assert_eq!(victim.status().tombstones, 0);
     }
+}
+
+/// Links neighbor `n`, which tells that it is a member.
+fn member(victim: &mut Victim, n: u8) -> LinkId {
+    let link = victim.known(n);
+    victim.spread(link, 1, &vec![(system_key(MEMBERS, NodeId([n; 32])), entry(n, 0, "{}"))]);
+    link
+}
+
+#[test]
+fn what_one_member_needs_is_kept_whatever_another_needs() {
+    let mut victim = Victim::new();
+    let members = [1, 2].map(|n| member(&mut victim, n));
+    for name in ["a", "b", "c", "d"] {
+        victim.put(name, "1");
+        victim.write(Write::delete(path(name)));
+    }
+    victim.now.wall_ms += 2 * Limits::default().tombstone_grace_ms;
+    victim.run(61_000);
+    for (link, needed) in members.into_iter().zip([vec![0], vec![1, 3]]) {
+        victim.agree(link);
+        victim.tell(link, &Message::Buried { round: 1, needed });
+    }
+    let kept = ["a", "b", "c", "d"].map(|name| victim.entries().contains_key(&at(name)));
+    assert_eq!(kept, [true, true, false, true]);
 }
 
 /// A node that has told the end of one value, and got another only after its end.
