@@ -5,9 +5,12 @@
 //! sender that finds no room waits, so a socket whose inputs find none is simply not read.
 //! An input that `send` did not take (it was cancelled, or the inbox closed) never happens.
 //!
-//! Room is counted in units, so that one count bounds both number and bytes. Receiving blocks the
-//! calling thread: it is for the one thread that runs the engine.
-//! Limits: `INBOX_UNITS_MAX`, `SOURCE_UNITS_MAX`, `TAKE_INPUTS_MAX`, `TAKE_BYTES_MAX`.
+//! Room is counted in units, so that one count bounds both number and bytes. Waiting blocks the
+//! calling thread: it is for the one thread that the engine has for itself. To wake it costs more
+//! than most steps take: what comes while the engine rests is handled by the thread that brings it
+//! ([`Rests`]), and what comes meanwhile, or is large, by the engine's own.
+//! Limits: `INBOX_UNITS_MAX`, `SOURCE_UNITS_MAX`, `TAKE_INPUTS_MAX`, `TAKE_BYTES_MAX`,
+//! `LIGHT_BYTES_MAX`.
 
 use folkmoot_core::chat::words::ChatRequest;
 use folkmoot_core::engine::Input;
@@ -15,7 +18,7 @@ use folkmoot_core::id::{LinkId, SessionId};
 use folkmoot_core::limits::MESSAGE_COST_BYTES;
 use folkmoot_core::request::{Change, DataRequest, Request};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -35,6 +38,8 @@ const TAKE_BYTES_MAX: usize = 1024 * 1024;
 const TURN_INPUTS_MAX: usize = 64;
 /// Bytes after which it is another's turn.
 const TURN_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an input up to which the thread that brings it may handle it.
+const LIGHT_BYTES_MAX: usize = 16 * 1024;
 /// Empty sources that are kept for use by new ones.
 const SPARE_SOURCES_MAX: usize = 256;
 
@@ -52,15 +57,21 @@ pub(crate) enum Unsent {
     Closed,
 }
 
-/// Why [`Receiver::recv_many`] returned.
+/// Why [`Receiver::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// There are inputs.
-    Some,
-    /// There are none: the deadline came.
-    None,
-    /// There are none, and there will be none.
+pub(crate) enum Waited {
+    /// There may be inputs, or something else to do.
+    Over,
+    /// There are no inputs, and there will be none.
     Closed,
+}
+
+/// An engine that rests while there is nothing to do.
+pub(crate) trait Rests: Send + Sync {
+    /// Handles what `take` appends, on this thread, if that is not for long and no other thread
+    /// is at it. Answers until when the engine may rest then, which may be for ever; `None` if
+    /// nothing was done.
+    fn step_now(&self, take: &mut dyn FnMut(&mut Vec<Input>)) -> Option<Option<Instant>>;
 }
 
 /// The sending side; cheap to clone.
@@ -80,12 +91,14 @@ pub(crate) fn inbox() -> (Inbox, Receiver) {
         queues: Mutex::new(Queues::default()),
         arrived: Condvar::new(),
         room: Semaphore::new(INBOX_UNITS_MAX),
+        engine: OnceLock::new(),
     });
     (Inbox { shared: shared.clone() }, Receiver { shared })
 }
 
 impl Inbox {
-    /// Hands over an input, as soon as there is room for it.
+    /// Hands over an input, as soon as there is room for it. Like [`Inbox::try_send`] it may act
+    /// on what comes of it before it returns: no lock may be held that acting needs.
     pub(crate) async fn send(&self, input: Input) -> Result<(), Closed> {
         let (source, bytes) = (Source::of(&input), bytes_of(&input));
         let units = units(bytes);
@@ -95,7 +108,7 @@ impl Inbox {
             let share = &queues.slots[index].share;
             if take_room(share, &self.shared.room, units) {
                 queues.push(index, Waiting { input, bytes, units });
-                self.shared.arrived(queues);
+                self.shared.arrived_or_step(queues, bytes);
                 return Ok(());
             }
             share.clone()
@@ -123,7 +136,7 @@ impl Inbox {
             return Err(Unsent::NoRoom(input));
         }
         queues.push(index, Waiting { input, bytes, units });
-        self.shared.arrived(queues);
+        self.shared.arrived_or_step(queues, bytes);
         Ok(())
     }
 
@@ -145,19 +158,24 @@ impl Inbox {
 }
 
 impl Receiver {
-    /// Appends what waits to `into`, up to 4,096 inputs or 1 MiB; blocks until there is something
-    /// or `deadline` has come.
-    pub(crate) fn recv_many(&self, into: &mut Vec<Input>, deadline: Option<Instant>) -> Received {
+    /// From now on `engine` is asked to handle inputs while this waits.
+    pub(crate) fn rest(&self, engine: Weak<dyn Rests>) {
+        let first = self.shared.engine.set(engine).is_ok();
+        debug_assert!(first, "an inbox has one engine");
+    }
+
+    /// Blocks until there is something to take, `deadline` has come, or there may be another.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited {
         let mut queues = self.shared.lock();
         while queues.turns.is_empty() {
             if queues.closed {
-                return Received::Closed;
+                return Waited::Closed;
             }
             let pause = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if pause.is_some_and(|pause| pause.is_zero()) {
-                return Received::None;
+                break;
             }
-            queues.receiver_waits = true;
+            queues.rest = Some(Rest { until: deadline });
             queues = match pause {
                 None => self.shared.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner),
                 Some(pause) => {
@@ -165,11 +183,26 @@ impl Receiver {
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            // Whoever ends the rest may have left nothing but a deadline that is sooner.
+            if queues.rest.is_none() && !queues.closed {
+                break;
+            }
         }
-        let units = queues.take(into);
-        drop(queues);
-        self.shared.room.add_permits(units);
-        Received::Some
+        queues.rest = None;
+        Waited::Over
+    }
+
+    /// Appends what waits to `into`, up to 4,096 inputs or 1 MiB.
+    pub(crate) fn take(&self, into: &mut Vec<Input>) {
+        self.shared.take(into);
+    }
+
+    /// Waits and takes.
+    #[cfg(test)]
+    pub(crate) fn receive(&self, into: &mut Vec<Input>, deadline: Option<Instant>) -> Waited {
+        let waited = self.wait(deadline);
+        self.take(into);
+        waited
     }
 }
 
@@ -183,6 +216,13 @@ struct Shared {
     queues: Mutex<Queues>,
     arrived: Condvar,
     room: Semaphore,
+    engine: OnceLock<Weak<dyn Rests>>,
+}
+
+/// Nothing is there to do, and whoever brings something sees to it that it is done.
+struct Rest {
+    /// When the engine's thread looks again.
+    until: Option<Instant>,
 }
 
 impl Shared {
@@ -190,12 +230,40 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn take(&self, into: &mut Vec<Input>) {
+        let units = self.lock().take(into);
+        self.room.add_permits(units);
+    }
+
+    /// Wakes the engine's thread, if nobody is awake who will look.
     fn arrived(&self, mut queues: MutexGuard<'_, Queues>) {
-        let waits = std::mem::take(&mut queues.receiver_waits);
+        let rest = queues.rest.take();
         drop(queues);
-        if waits {
+        if rest.is_some() {
             self.arrived.notify_one();
         }
+    }
+
+    /// The same for an input of so many bytes, which this thread may handle.
+    fn arrived_or_step(&self, mut queues: MutexGuard<'_, Queues>, bytes: usize) {
+        let Some(rest) = queues.rest.take() else { return };
+        drop(queues);
+        if bytes > LIGHT_BYTES_MAX || !self.step_now(&rest) {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Whether everything was handled, so that the engine's thread can go on resting.
+    fn step_now(&self, rest: &Rest) -> bool {
+        let Some(engine) = self.engine.get().and_then(Weak::upgrade) else { return false };
+        let Some(until) = engine.step_now(&mut |into| self.take(into)) else { return false };
+        let mut queues = self.lock();
+        let sooner = until.is_some_and(|at| rest.until.is_none_or(|planned| at < planned));
+        if sooner || queues.closed || !queues.turns.is_empty() {
+            return false;
+        }
+        queues.rest = Some(Rest { until: rest.until });
+        true
     }
 
     fn close(&self) {
@@ -255,7 +323,8 @@ struct Queues {
     turns: VecDeque<usize>,
     /// Slots at which it is worth the while to look for forgotten ones.
     sweep_at: usize,
-    receiver_waits: bool,
+    /// `None` while somebody is awake who will look at what waits.
+    rest: Option<Rest>,
     closed: bool,
 }
 
@@ -373,5 +442,7 @@ fn bytes_of(input: &Input) -> usize {
     }
 }
 
+#[cfg(test)]
+mod rest_tests;
 #[cfg(test)]
 mod tests;

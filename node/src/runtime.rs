@@ -1,11 +1,11 @@
 //! The loop: inbox, engine, store, outputs. No rule of any service.
 //!
-//! Promise: inputs are handled one after another, on one thread; what waits together becomes one
-//! step and one commit; an output leaves after the batch of its step, and of all earlier steps, is
+//! Promise: inputs are handled one after another, by the engine's thread or by one that brings
+//! something while it rests; what waits together becomes one step and one commit; an output leaves after the batch of its step, and of all earlier steps, is
 //! durable, unless it tells nothing that is not. Ticks come when the engine asked for them.
 
 use crate::fatal;
-use crate::inbox::{Received, Receiver};
+use crate::inbox::{Receiver, Rests, Waited};
 use crate::link::Links;
 use crate::session::{Delivery, Parcel, Sessions};
 use crate::store::Overlay;
@@ -15,7 +15,7 @@ use folkmoot_core::engine::{Engine, Input, Notice, Output, Step};
 use folkmoot_core::id::{LinkId, SessionId};
 use folkmoot_core::time::{Now, Time};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -154,44 +154,95 @@ impl Runtime {
         })
     }
 
-    fn run(mut self) {
-        let mut step = mem::take(&mut self.first);
-        self.hand_over(&mut step);
-        let mut inputs = Vec::new();
+    fn run(self) {
+        let Runtime { engine, first, overlay, writer, inbox, act, clock, between_steps } = self;
+        let mut turns =
+            Turns { engine, overlay, writer, act, clock, inputs: Vec::new(), step: first };
+        turns.hand_over();
+        let mut deadline = turns.deadline();
+        let turns = Arc::new(Shared(Mutex::new(Some(turns))));
+        let engine: Weak<Shared> = Arc::downgrade(&turns);
+        inbox.rest(engine);
         loop {
-            (self.between_steps)();
-            let tick = self.engine.next_tick();
-            let deadline = tick.and_then(|time| self.clock.instant(time));
-            if self.inbox.recv_many(&mut inputs, deadline) == Received::Closed {
+            between_steps();
+            if inbox.wait(deadline) == Waited::Closed {
                 break;
             }
-            let now = self.clock.now();
-            self.overlay.trim(self.writer.done());
-            if tick.is_some_and(|time| time <= now.time) {
-                inputs.push(Input::Tick);
+            // Inputs are taken with the lock held, or another thread could take later ones first.
+            if let Some(turns) = &mut *turns.lock() {
+                deadline = turns.turn(&mut |into| inbox.take(into));
             }
-            if inputs.is_empty() {
-                continue;
-            }
-            for input in inputs.drain(..) {
-                self.engine.handle(now, input, &self.overlay, &mut step);
-            }
-            self.engine.finish(now, &self.overlay, &mut step);
-            self.hand_over(&mut step);
         }
-        self.writer.close();
+        let turns = turns.lock().take();
+        if let Some(turns) = turns {
+            turns.writer.close();
+        }
+    }
+}
+
+/// Whoever has the lock is the one who runs the engine; gone once it has ended.
+struct Shared(Mutex<Option<Turns>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Option<Turns>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rests for Shared {
+    fn step_now(&self, take: &mut dyn FnMut(&mut Vec<Input>)) -> Option<Option<Instant>> {
+        let mut turns = self.0.try_lock().ok()?;
+        // A writer at work may have no room, and then the thread would wait for the disk.
+        let turns = turns.as_mut().filter(|turns| turns.writer.is_idle())?;
+        let _guard = fatal::OnPanic("the engine");
+        Some(turns.turn(take))
+    }
+}
+
+/// What takes part in a turn of the loop.
+struct Turns {
+    engine: Engine,
+    overlay: Overlay,
+    writer: Writer,
+    act: Act,
+    clock: Clock,
+    inputs: Vec<Input>,
+    step: Step,
+}
+
+impl Turns {
+    /// One turn of the loop; answers when the next is due if nothing comes.
+    fn turn(&mut self, take: &mut dyn FnMut(&mut Vec<Input>)) -> Option<Instant> {
+        take(&mut self.inputs);
+        let now = self.clock.now();
+        self.overlay.trim(self.writer.done());
+        if self.engine.next_tick().is_some_and(|time| time <= now.time) {
+            self.inputs.push(Input::Tick);
+        }
+        if !self.inputs.is_empty() {
+            for input in self.inputs.drain(..) {
+                self.engine.handle(now, input, &self.overlay, &mut self.step);
+            }
+            self.engine.finish(now, &self.overlay, &mut self.step);
+            self.hand_over();
+        }
+        self.deadline()
     }
 
-    /// Sees to it that a step is written and acted on; leaves an empty one.
-    fn hand_over(&mut self, step: &mut Step) {
-        self.act.act(&mut step.at_once);
-        let batch = Arc::new(mem::take(&mut step.batch));
+    fn deadline(&self) -> Option<Instant> {
+        self.engine.next_tick().and_then(|time| self.clock.instant(time))
+    }
+
+    /// Sees to it that the step is written and acted on; leaves an empty one.
+    fn hand_over(&mut self) {
+        self.act.act(&mut self.step.at_once);
+        let batch = Arc::new(mem::take(&mut self.step.batch));
         let is_empty = batch.is_empty();
-        let ticket = self.writer.hand_over(batch.clone(), &mut step.outputs);
+        let ticket = self.writer.hand_over(batch.clone(), &mut self.step.outputs);
         if !is_empty {
             self.overlay.push(ticket, batch);
         }
         // What is left waits for nothing.
-        self.act.act(&mut step.outputs);
+        self.act.act(&mut self.step.outputs);
     }
 }

@@ -200,9 +200,12 @@ pub(crate) fn start_log(config: &Config) {
     }
 }
 
-/// Runs a future to its end, on all cores.
+/// Runs a future to its end, on all cores but one: that one is the engine's. With a worker for it
+/// too, each thing that came from a socket would wake a second worker that finds nothing to do.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores - 1).max(1))
         .enable_all()
         .on_thread_park(crate::memory::give_back)
         .build();

@@ -179,7 +179,7 @@ mod tests {
 
     fn told(receiver: &Receiver) -> Vec<String> {
         let mut inputs = Vec::new();
-        receiver.recv_many(&mut inputs, Some(Instant::now()));
+        receiver.receive(&mut inputs, Some(Instant::now()));
         inputs.iter().map(|input| format!("{input:?}")).collect()
     }
 

@@ -31,7 +31,7 @@ impl Hand {
     fn inputs(&self) -> Vec<Input> {
         let mut inputs = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(10);
-        self.inbox.recv_many(&mut inputs, Some(deadline));
+        self.inbox.receive(&mut inputs, Some(deadline));
         inputs
     }
 

@@ -132,6 +132,11 @@ impl Writer {
         self.shared.done.load(Ordering::Acquire)
     }
 
+    /// Whether whatever was handed over has left: the next hand-over does not wait.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.lock().is_idle()
+    }
+
     /// Hands over a step's batch, and its outputs if they have to wait. Waits itself only while
     /// a whole batch is gathered already. Answers the batch's ticket.
     pub(crate) fn hand_over(&mut self, batch: Arc<Batch>, outputs: &mut Vec<Output>) -> u64 {

@@ -44,7 +44,7 @@ impl Inputs {
     pub(super) fn next(&mut self) -> Input {
         if self.waiting.is_empty() {
             let mut batch = Vec::new();
-            self.receiver.recv_many(&mut batch, Some(Instant::now() + DEADLINE));
+            self.receiver.receive(&mut batch, Some(Instant::now() + DEADLINE));
             self.waiting.extend(batch);
         }
         self.waiting.pop_front().expect("an input within the deadline")
@@ -73,7 +73,7 @@ impl Inputs {
 
     pub(super) fn is_empty(&mut self) -> bool {
         let mut batch = Vec::new();
-        self.receiver.recv_many(&mut batch, Some(Instant::now()));
+        self.receiver.receive(&mut batch, Some(Instant::now()));
         self.waiting.extend(batch);
         self.waiting.is_empty()
     }
@@ -305,7 +305,7 @@ fn a_link_carries_many_small_frames_and_much_in_large_ones() {
         });
         let (mut received, mut batch) = (0, Vec::new());
         while received < count {
-            b.inputs.receiver.recv_many(&mut batch, Some(Instant::now() + DEADLINE));
+            b.inputs.receiver.receive(&mut batch, Some(Instant::now() + DEADLINE));
             received += batch.len();
             batch.clear();
         }

@@ -324,7 +324,7 @@ proptest! {
             attack(io, Role::Server, as_messages, hello.iter().chain(&messages)).await;
             assert!(!dialling.await.unwrap());
             let mut inputs = Vec::new();
-            receiver.recv_many(&mut inputs, Some(Instant::now()));
+            receiver.receive(&mut inputs, Some(Instant::now()));
             assert!(inputs.is_empty());
         });
     }

@@ -5,7 +5,7 @@ use super::pair::nodes;
 use super::raw::lost;
 use super::room::join;
 use crate::cli::bench::goals::{Figure, Goal};
-use crate::cli::bench::reopen::serve_with;
+use crate::cli::bench::reopen::{Served, serve_with};
 use crate::cli::bench::report::{Part, Round};
 use crate::cli::bench::{Bench, Failure, differs};
 use crate::memory::GIVE_BACK_AFTER;
@@ -130,33 +130,41 @@ async fn known(node: &Node) -> u64 {
 }
 
 fn directory(bench: &Bench) -> Result<Round, Failure> {
-    let node = bench.start("crowd", None)?;
+    let (empty, full) = (bench.start("empty", None)?, bench.start("crowd", None)?);
     let served = serve_with(&bench.data_dir("watching"), None)?;
     let count = bench.scaled(100_000);
-    let sessions = crowd(bench, &node, 'u', count)?;
-    std::thread::sleep(Duration::from_secs(2));
+    let sessions = crowd(bench, &full, 'u', count)?;
+    // A link costs something by itself: program that was never run, buffers.
+    meet(&served, &empty, 0)?;
     let before = served.resident_mb();
-    let until = Instant::now() + Duration::from_secs(60);
-    let client = crate::cli::client::Client::at(&served.url);
-    let peer = serde_json::json!({ "address": node.url() }).to_string();
-    client.json(ureq::http::Method::POST, "/v1/mesh/peers", peer.as_bytes())?;
-    loop {
-        let status = client.json(ureq::http::Method::GET, "/v1/mesh", &[])?;
-        let users = status["nodes"].as_array().into_iter().flatten();
-        let users: u64 = users.filter_map(|node| node["users"].as_u64()).sum();
-        if users == count {
-            break;
-        }
-        if Instant::now() > until {
-            return Err(differs("users", count, users));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    // What the meeting took for a moment is given back after a while.
-    std::thread::sleep(GIVE_BACK_AFTER + Duration::from_secs(1));
+    meet(&served, &full, count)?;
     let value = served.resident_mb() - before;
     drop(sessions);
     Ok(Round { value, ..Round::default() })
+}
+
+/// Links a node to another, waits until it knows so many users more, and until it has given back
+/// what that took for a moment.
+fn meet(served: &Served, node: &Node, users: u64) -> Result<(), Failure> {
+    let client = crate::cli::client::Client::at(&served.url);
+    let peer = serde_json::json!({ "address": node.url() }).to_string();
+    client.json(ureq::http::Method::POST, "/v1/mesh/peers", peer.as_bytes())?;
+    let until = Instant::now() + Duration::from_secs(60);
+    let id = node.id().to_string();
+    loop {
+        let status = client.json(ureq::http::Method::GET, "/v1/mesh", &[])?;
+        let nodes = status["nodes"].as_array().into_iter().flatten();
+        let known = nodes.filter(|node| node["node"] == id).find_map(|node| node["users"].as_u64());
+        if known == Some(users) {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(differs("users", users, known.unwrap_or_default()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(GIVE_BACK_AFTER + Duration::from_secs(1));
+    Ok(())
 }
 
 fn agree(bench: &Bench) -> Result<Round, Failure> {
