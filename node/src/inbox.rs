@@ -18,6 +18,7 @@ use folkmoot_core::id::{LinkId, SessionId};
 use folkmoot_core::limits::MESSAGE_COST_BYTES;
 use folkmoot_core::request::{Change, DataRequest, Request};
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -68,8 +69,8 @@ pub(crate) enum Waited {
 
 /// An engine that rests while there is nothing to do.
 pub(crate) trait Rests: Send + Sync {
-    /// Handles what `take` appends, on this thread, if that is not for long and no other thread
-    /// is at it. Answers until when the engine may rest then, which may be for ever; `None` if
+    /// Handles what `take` appends, on this thread, if that is likely not for long and no other
+    /// thread is at it. Answers until when the engine may rest then, which may be for ever; `None` if
     /// nothing was done.
     fn step_now(&self, take: &mut dyn FnMut(&mut Vec<Input>)) -> Option<Option<Instant>>;
 }
@@ -100,6 +101,8 @@ impl Inbox {
     /// Hands over an input, as soon as there is room for it. Like [`Inbox::try_send`] it may act
     /// on what comes of it before it returns: no lock may be held that acting needs.
     pub(crate) async fn send(&self, input: Input) -> Result<(), Closed> {
+        // What is answered at once would otherwise never let other tasks of the thread run.
+        tokio::task::coop::consume_budget().await;
         let (source, bytes) = (Source::of(&input), bytes_of(&input));
         let units = units(bytes);
         let share = {
@@ -142,7 +145,8 @@ impl Inbox {
 
     /// Hands over an input without regard to room, still behind what its source sent before.
     /// For small inputs that happen seldom: the beginning and end of links and sessions, ticks.
-    /// Nothing happens once the inbox is closed.
+    /// Nothing happens once the inbox is closed. It never acts on what comes of it, so it may be
+    /// called with any lock held.
     pub(crate) fn send_now(&self, input: Input) {
         let mut queues = self.shared.lock();
         if let Ok(index) = queues.index_of(Source::of(&input)) {
@@ -164,18 +168,20 @@ impl Receiver {
         debug_assert!(first, "an inbox has one engine");
     }
 
-    /// Blocks until there is something to take, `deadline` has come, or there may be another.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited {
+    /// Blocks until there is something to take, `deadline` has come, or somebody has taken
+    /// something since [`Receiver::take`] answered `seen`: then there may be another deadline.
+    pub(crate) fn wait(&self, deadline: Option<Instant>, seen: u64) -> Waited {
         let mut queues = self.shared.lock();
-        while queues.turns.is_empty() {
-            if queues.closed {
-                return Waited::Closed;
+        let waited = loop {
+            if queues.closed && queues.turns.is_empty() {
+                break Waited::Closed;
             }
             let pause = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if pause.is_some_and(|pause| pause.is_zero()) {
-                break;
+            let over = pause.is_some_and(|pause| pause.is_zero());
+            if over || queues.taken != seen || !queues.turns.is_empty() {
+                break Waited::Over;
             }
-            queues.rest = Some(Rest { until: deadline });
+            (queues.rests, queues.planned) = (true, deadline);
             queues = match pause {
                 None => self.shared.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner),
                 Some(pause) => {
@@ -183,24 +189,22 @@ impl Receiver {
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            // Whoever ends the rest may have left nothing but a deadline that is sooner.
-            if queues.rest.is_none() && !queues.closed {
-                break;
-            }
-        }
-        queues.rest = None;
-        Waited::Over
+        };
+        queues.rests = false;
+        waited
     }
 
-    /// Appends what waits to `into`, up to 4,096 inputs or 1 MiB.
-    pub(crate) fn take(&self, into: &mut Vec<Input>) {
-        self.shared.take(into);
+    /// Appends what waits to `into`, up to 4,096 inputs or 1 MiB; answers how often something was
+    /// taken so far.
+    pub(crate) fn take(&self, into: &mut Vec<Input>) -> u64 {
+        self.shared.take(into)
     }
 
     /// Waits and takes.
     #[cfg(test)]
     pub(crate) fn receive(&self, into: &mut Vec<Input>, deadline: Option<Instant>) -> Waited {
-        let waited = self.wait(deadline);
+        let seen = self.shared.lock().taken;
+        let waited = self.wait(deadline, seen);
         self.take(into);
         waited
     }
@@ -219,51 +223,52 @@ struct Shared {
     engine: OnceLock<Weak<dyn Rests>>,
 }
 
-/// Nothing is there to do, and whoever brings something sees to it that it is done.
-struct Rest {
-    /// When the engine's thread looks again.
-    until: Option<Instant>,
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, into: &mut Vec<Input>) {
-        let units = self.lock().take(into);
+    fn take(&self, into: &mut Vec<Input>) -> u64 {
+        let mut queues = self.lock();
+        let units = queues.take(into);
+        queues.taken += 1;
+        let taken = queues.taken;
+        drop(queues);
         self.room.add_permits(units);
+        taken
     }
 
     /// Wakes the engine's thread, if nobody is awake who will look.
     fn arrived(&self, mut queues: MutexGuard<'_, Queues>) {
-        let rest = queues.rest.take();
+        let rested = mem::take(&mut queues.rests);
         drop(queues);
-        if rest.is_some() {
+        if rested {
             self.arrived.notify_one();
         }
     }
 
     /// The same for an input of so many bytes, which this thread may handle.
     fn arrived_or_step(&self, mut queues: MutexGuard<'_, Queues>, bytes: usize) {
-        let Some(rest) = queues.rest.take() else { return };
+        let rested = mem::take(&mut queues.rests);
         drop(queues);
-        if bytes > LIGHT_BYTES_MAX || !self.step_now(&rest) {
+        if rested && (bytes > LIGHT_BYTES_MAX || !self.step_now()) {
             self.arrived.notify_one();
         }
     }
 
     /// Whether everything was handled, so that the engine's thread can go on resting.
-    fn step_now(&self, rest: &Rest) -> bool {
+    fn step_now(&self) -> bool {
         let Some(engine) = self.engine.get().and_then(Weak::upgrade) else { return false };
-        let Some(until) = engine.step_now(&mut |into| self.take(into)) else { return false };
+        let mut take = |into: &mut Vec<Input>| {
+            self.take(into);
+        };
+        let Some(until) = engine.step_now(&mut take) else { return false };
         let mut queues = self.lock();
-        let sooner = until.is_some_and(|at| rest.until.is_none_or(|planned| at < planned));
-        if sooner || queues.closed || !queues.turns.is_empty() {
-            return false;
-        }
-        queues.rest = Some(Rest { until: rest.until });
-        true
+        // The thread sees by what was taken that this plan is over, should it not rest now.
+        let planned = queues.planned;
+        let sooner = until.is_some_and(|at| planned.is_none_or(|planned| at < planned));
+        queues.rests = !sooner && !queues.closed && queues.turns.is_empty();
+        queues.rests
     }
 
     fn close(&self) {
@@ -323,8 +328,12 @@ struct Queues {
     turns: VecDeque<usize>,
     /// Slots at which it is worth the while to look for forgotten ones.
     sweep_at: usize,
-    /// `None` while somebody is awake who will look at what waits.
-    rest: Option<Rest>,
+    /// Whether the engine rests: nobody is awake who will look at what comes.
+    rests: bool,
+    /// Until when the engine's thread sleeps, or slept last.
+    planned: Option<Instant>,
+    /// How often something was taken.
+    taken: u64,
     closed: bool,
 }
 

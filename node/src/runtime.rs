@@ -1,8 +1,10 @@
 //! The loop: inbox, engine, store, outputs. No rule of any service.
 //!
 //! Promise: inputs are handled one after another, by the engine's thread or by one that brings
-//! something while it rests; what waits together becomes one step and one commit; an output leaves after the batch of its step, and of all earlier steps, is
-//! durable, unless it tells nothing that is not. Ticks come when the engine asked for them.
+//! something while it rests; what waits together becomes one step and one commit; an output leaves
+//! after the batch of its step, and of all earlier steps, is durable, unless it tells nothing that
+//! is not. Ticks come when the engine asked for them.
+//! Limits: `LENT_MAX`.
 
 use crate::fatal;
 use crate::inbox::{Receiver, Rests, Waited};
@@ -18,6 +20,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long threads of others may work for the engine before its own takes over for a turn.
+const LENT_MAX: Duration = Duration::from_millis(1);
 
 /// Both clocks of this process.
 #[derive(Clone, Copy)]
@@ -156,21 +161,23 @@ impl Runtime {
 
     fn run(self) {
         let Runtime { engine, first, overlay, writer, inbox, act, clock, between_steps } = self;
-        let mut turns =
-            Turns { engine, overlay, writer, act, clock, inputs: Vec::new(), step: first };
+        let (inputs, lent) = (Vec::new(), Lent::default());
+        let mut turns = Turns { engine, overlay, writer, act, clock, inputs, step: first, lent };
         turns.hand_over();
-        let mut deadline = turns.deadline();
+        let (mut deadline, mut seen) = (turns.deadline(), 0);
         let turns = Arc::new(Shared(Mutex::new(Some(turns))));
         let engine: Weak<Shared> = Arc::downgrade(&turns);
         inbox.rest(engine);
         loop {
             between_steps();
-            if inbox.wait(deadline) == Waited::Closed {
+            if inbox.wait(deadline, seen) == Waited::Closed {
                 break;
             }
             // Inputs are taken with the lock held, or another thread could take later ones first.
             if let Some(turns) = &mut *turns.lock() {
-                deadline = turns.turn(&mut |into| inbox.take(into));
+                let began = Instant::now();
+                deadline = turns.turn(&mut |into| seen = inbox.take(into));
+                turns.lent.on_own_turn(began.elapsed());
             }
         }
         let turns = turns.lock().take();
@@ -193,9 +200,36 @@ impl Rests for Shared {
     fn step_now(&self, take: &mut dyn FnMut(&mut Vec<Input>)) -> Option<Option<Instant>> {
         let mut turns = self.0.try_lock().ok()?;
         // A writer at work may have no room, and then the thread would wait for the disk.
-        let turns = turns.as_mut().filter(|turns| turns.writer.is_idle())?;
+        let may = |turns: &&mut Turns| !turns.lent.is_spent() && turns.writer.is_idle();
+        let turns = turns.as_mut().filter(may)?;
+        if std::thread::panicking() {
+            return None; // the guard would take it for a panic of the engine
+        }
         let _guard = fatal::OnPanic("the engine");
-        Some(turns.turn(take))
+        let began = Instant::now();
+        let until = turns.turn(take);
+        turns.lent.on_lent_turn(began.elapsed());
+        Some(until)
+    }
+}
+
+/// Work that threads of others have done for the engine since its own last had a turn that was
+/// not long: what takes long, or goes on and on, is not for a thread that has sockets to serve.
+#[derive(Default)]
+struct Lent(Duration);
+
+impl Lent {
+    fn is_spent(&self) -> bool {
+        self.0 >= LENT_MAX
+    }
+
+    fn on_lent_turn(&mut self, took: Duration) {
+        self.0 += took;
+    }
+
+    /// After a long turn, more like it are likely.
+    fn on_own_turn(&mut self, took: Duration) {
+        self.0 = if took < LENT_MAX { Duration::ZERO } else { took };
     }
 }
 
@@ -208,6 +242,7 @@ struct Turns {
     clock: Clock,
     inputs: Vec<Input>,
     step: Step,
+    lent: Lent,
 }
 
 impl Turns {
@@ -244,5 +279,23 @@ impl Turns {
         }
         // What is left waits for nothing.
         self.act.act(&mut self.step.outputs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_work_for_so_long_and_then_the_engines_thread_has_a_turn() {
+        let (mut lent, bit) = (Lent::default(), Duration::from_micros(1));
+        lent.on_lent_turn(LENT_MAX - bit);
+        assert!(!lent.is_spent());
+        lent.on_lent_turn(bit);
+        assert!(lent.is_spent());
+        lent.on_own_turn(LENT_MAX);
+        assert!(lent.is_spent(), "that was a long one");
+        lent.on_own_turn(LENT_MAX - bit);
+        assert!(!lent.is_spent());
     }
 }

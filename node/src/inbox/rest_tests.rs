@@ -44,10 +44,10 @@ fn wakes(engine: &Arc<Engine>, input: Input) -> bool {
     receiver.rest(Arc::downgrade(&engine));
     let began = Instant::now();
     thread::scope(|scope| {
-        let own = scope.spawn(|| receiver.wait(Some(began + SOON)));
+        let own = scope.spawn(|| receiver.wait(Some(began + SOON), 0));
         rest(&inbox);
         assert!(inbox.try_send(input).is_ok());
-        let woken = inbox.shared.lock().rest.is_none();
+        let woken = !inbox.shared.lock().rests;
         if !woken {
             inbox.close();
         }
@@ -59,7 +59,7 @@ fn wakes(engine: &Arc<Engine>, input: Input) -> bool {
 
 /// Waits until the receiver rests.
 fn rest(inbox: &Inbox) {
-    while inbox.shared.lock().rest.is_none() {
+    while !inbox.shared.lock().rests {
         thread::yield_now();
     }
 }
@@ -97,6 +97,24 @@ fn a_thread_that_planned_to_sleep_longer_is_woken_and_one_that_did_not_is_not() 
 }
 
 #[test]
+fn a_step_between_a_turn_of_the_thread_and_its_rest_is_noticed() {
+    let (inbox, receiver) = inbox();
+    let engine = Arc::new(Engine { next: Some(SOON), ..Engine::default() });
+    let rests: Arc<dyn Rests> = engine.clone();
+    receiver.rest(Arc::downgrade(&rests));
+    let seen = receiver.take(&mut Vec::new());
+    // As the thread planned it once, and as a step that began before leaves it.
+    let mut queues = inbox.shared.lock();
+    (queues.rests, queues.planned) = (true, Some(Instant::now()));
+    drop(queues);
+    assert!(inbox.try_send(request(1, 7)).is_ok());
+    assert_eq!(engine.handled.lock().unwrap().len(), 1);
+    let began = Instant::now();
+    assert_eq!(receiver.wait(Some(began + SOON), seen), Waited::Over);
+    assert!(began.elapsed() < SOON, "it slept as it had planned before the step");
+}
+
+#[test]
 fn inputs_of_many_threads_are_all_handled_each_threads_in_order() {
     const THREADS: u64 = 4;
     const EACH: u64 = 3_000;
@@ -107,8 +125,9 @@ fn inputs_of_many_threads_are_all_handled_each_threads_in_order() {
     let own = thread::spawn({
         let engine = engine.clone();
         move || {
-            while receiver.wait(Some(Instant::now() + SOON)) == Waited::Over {
-                engine.turn(&mut |into| receiver.take(into));
+            let mut seen = 0;
+            while receiver.wait(Some(Instant::now() + SOON), seen) == Waited::Over {
+                engine.turn(&mut |into| seen = receiver.take(into));
             }
             thread::current().id()
         }

@@ -149,9 +149,12 @@ fn a_receiver_that_waits_is_woken() {
     let (inbox, receiver) = inbox();
     let soon = Some(Instant::now() + Duration::from_millis(1));
     assert_eq!(receiver.receive(&mut Vec::new(), soon), Waited::Over);
-    let thread = std::thread::spawn(move || receiver.receive(&mut Vec::new(), None));
+    let thread = std::thread::spawn(move || {
+        let mut inputs = Vec::new();
+        (receiver.receive(&mut inputs, None), inputs.len())
+    });
     inbox.send_now(Input::Tick);
-    assert_eq!(thread.join().unwrap(), Waited::Over);
+    assert_eq!(thread.join().unwrap(), (Waited::Over, 1));
 }
 
 /// Prints a figure; run it with optimisation: `cargo test --release -p folkmoot -- --ignored

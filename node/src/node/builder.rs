@@ -214,9 +214,9 @@ impl Builder {
         self
     }
 
-    /// What the engine's thread calls before it waits for more to do, thousands of times a second
-    /// under load: for what belongs to a thread, as with an allocator that keeps free memory for
-    /// each. The node waits for it.
+    /// What the engine's thread calls before it waits for more to do, up to thousands of times a
+    /// second: for what belongs to a thread, as with an allocator that keeps free memory for each.
+    /// The node waits for it.
     pub fn between_steps(mut self, call: fn()) -> Builder {
         self.between_steps = call;
         self
