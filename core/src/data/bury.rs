@@ -4,8 +4,8 @@
 //! key that it would have to beat. So whoever wants to forget one asks all members, by the
 //! reliable channel; each answers which of them it still needs, and is told in the end what all
 //! may forget. A member that is away, has just taken in something old, or is catching up itself
-//! has its word later: until then nothing is forgotten. Age alone decides nothing, so no clock can
-//! bring a deleted value back. A member that will not return is to be removed from the network,
+//! has its word later: until then nothing is forgotten. Age alone decides nothing, and each member
+//! judges it by its own clock too, so no clock can bring a deleted value back. A member that will not return is to be removed from the network,
 //! or its word is waited for for ever; so is any other node that was linked once.
 //!
 //! Limits: `BURIED_AT_ONCE`.
@@ -50,6 +50,14 @@ struct Asked {
     dead: Entries,
     /// Places in `dead` of what some member needs.
     needed: BTreeSet<u64>,
+}
+
+/// Whether something is alive, or was until lately, by this node's clock: then what it must beat
+/// may still be under way to somebody, whatever another node's clock shows.
+fn is_young(ctx: &Ctx, entry: &Entry) -> bool {
+    let half = ctx.limits.tombstone_grace_ms / 2;
+    entry.buried_since_ms().is_none_or(|since| since.saturating_add(half) > ctx.now.wall_ms)
+        || entry.is_live(ctx.now.wall_ms)
 }
 
 impl Data {
@@ -165,7 +173,7 @@ impl Data {
         }
         let Some(own) = Data::entry(ctx, key) else { return true };
         if own.version == dead.version {
-            return own.is_live(ctx.now.wall_ms); // its clock or this one is wrong
+            return is_young(ctx, &own); // its clock or this one is wrong
         }
         rank(&own) < rank(dead)
     }
@@ -204,8 +212,8 @@ impl Data {
     pub(super) fn forget_dead(&mut self, ctx: &mut Ctx, dead: Entries) {
         for (key, dead) in dead {
             let Some(own) = Data::entry(ctx, &key) else { continue };
-            if own.version != dead.version || own.is_live(ctx.now.wall_ms) {
-                continue; // something newer came meanwhile
+            if own.version != dead.version || is_young(ctx, &own) {
+                continue; // something newer came meanwhile, or a clock is wrong
             }
             for field in self.covered(ctx, &key, own.version) {
                 self.forget(ctx, &field);

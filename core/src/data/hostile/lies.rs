@@ -42,6 +42,22 @@ fn nobody_can_make_a_node_forget_what_is_alive() {
 }
 
 #[test]
+fn nobody_can_make_a_node_forget_what_was_deleted_lately_by_its_own_clock() {
+    let mut victim = Victim::new();
+    let liar = victim.known(1);
+    victim.put("gone", "1");
+    victim.write(Write::delete(path("gone")));
+    let held = victim.entries()[&at("gone")].clone();
+    let half = Limits::default().tombstone_grace_ms / 2;
+    victim.now.wall_ms += half - 1;
+    victim.tell(liar, &Message::Forget(vec![(at("gone"), held.clone())]));
+    assert_eq!(victim.status().tombstones, 1);
+    victim.now.wall_ms += 1;
+    victim.tell(liar, &Message::Forget(vec![(at("gone"), held)]));
+    assert_eq!(victim.status().tombstones, 0);
+}
+
+#[test]
 fn answers_that_nobody_asked_for_make_a_node_forget_nothing() {
     let mut victim = Victim::new();
     let liar = victim.known(1);
