@@ -120,7 +120,7 @@ impl Chat {
         Chat {
             own,
             repeat_ms: ctx.limits.repeat_ms,
-            sessions: Slab::default(),
+            sessions: Slab::new(seed),
             by_connection: BTreeMap::new(),
             by_token: Table::new(seed),
             by_user: Table::new(seed),
@@ -144,7 +144,7 @@ impl Chat {
             touched_rooms: BTreeMap::new(),
             told_at: Time(0),
             repeats: Repeats::new(seed),
-            arrivals: Slab::default(),
+            arrivals: Slab::new(seed),
             own_answers: Vec::new(),
             holding: BTreeMap::new(),
             hold_at: BTreeSet::new(),

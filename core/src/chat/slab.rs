@@ -4,21 +4,24 @@
 /// Things under keys.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
+    /// How often places were used before this slab was made, as far as keys tell.
+    first_turn: u32,
     places: Vec<(u32, Option<T>)>,
     free: Vec<u32>,
 }
 
-impl<T> Default for Slab<T> {
-    fn default() -> Slab<T> {
-        Slab { places: Vec::new(), free: Vec::new() }
-    }
-}
-
 impl<T> Slab<T> {
+    /// With another seed the same keys are not made again soon: a key that somebody still has of
+    /// an earlier run finds nothing.
+    pub(super) fn new(seed: u64) -> Slab<T> {
+        let first_turn = ((seed >> 32) as u32).max(1);
+        Slab { first_turn, places: Vec::new(), free: Vec::new() }
+    }
+
     /// Keeps a thing; its key is never 0.
     pub(super) fn insert(&mut self, thing: T) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push((1, None));
+            self.places.push((self.first_turn, None));
             u32::try_from(self.places.len() - 1).expect("under 4 billion places")
         });
         let place = &mut self.places[index as usize];
@@ -71,12 +74,13 @@ mod tests {
 
     #[test]
     fn the_key_of_something_gone_finds_nothing() {
-        let mut slab = Slab::default();
+        let mut slab = Slab::new(1);
         let (a, b) = (slab.insert("a"), slab.insert("b"));
         assert_eq!(slab.remove(a), Some("a"));
         let c = slab.insert("c");
         assert_eq!((slab.get(a), slab.get(b), slab.get(c)), (None, Some(&"b"), Some(&"c")));
         assert_eq!((slab.remove(a), slab.len()), (None, 2));
+        assert_eq!(Slab::<()>::new(7 << 32).get(a), None);
         assert_eq!(slab.keys().collect::<Vec<_>>(), [c, b]);
     }
 }
