@@ -52,6 +52,9 @@ pub const SPREAD_RANGES_MAX: usize = 64;
 pub const SPREAD_CACHE_MAX: usize = 4_096;
 /// Bytes of such envelopes.
 pub const SPREAD_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long such envelopes are kept, in milliseconds: what is older must not come to anybody who
+/// may have forgotten by what it was replaced.
+pub const SPREAD_CACHE_MS: u64 = 30_000;
 /// Bytes of entries in one spread envelope, at which a new one is begun.
 pub const SPREAD_BYTES_TARGET: usize = 32 * 1024;
 /// Messages of a reliable channel that wait for their acknowledgement.

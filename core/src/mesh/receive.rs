@@ -192,7 +192,7 @@ impl Mesh {
         // What is not kept any more, or would be too much for the link, is not sent: the other
         // side asks again, and after some tries its services catch up instead.
         let room = PAGE_BYTES_MAX.checked_sub(sent).filter(|room| *room > 0);
-        let kept = room.and_then(|room| self.spread.kept(range, room));
+        let kept = room.and_then(|room| self.spread.kept(ctx.now.time, range, room));
         for (body, weight) in kept.unwrap_or_default() {
             ctx.stats.pushed += weight;
             self.links.entry(link).and_modify(|link| link.regrafted += body.len());

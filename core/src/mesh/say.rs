@@ -82,7 +82,7 @@ impl Mesh {
             }
         }
         let key = (envelope.origin, envelope.boot, envelope.sequence);
-        self.spread.keep(key, (body, weight), ctx.now.time + ctx.limits.announce_ms);
+        self.spread.keep(ctx.now.time, key, (body, weight), ctx.limits.announce_ms);
     }
 
     /// The neighbors to pass the messages of `origin` on to: its tree's children, and those who

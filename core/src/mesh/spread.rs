@@ -9,7 +9,8 @@
 use crate::ctx::{Ahead, Marks};
 use crate::id::NodeId;
 use crate::limits::{
-    GRAFTS_MAX, NODES_MAX, SPREAD_CACHE_BYTES_MAX, SPREAD_CACHE_MAX, SPREAD_RANGES_MAX,
+    GRAFTS_MAX, NODES_MAX, SPREAD_CACHE_BYTES_MAX, SPREAD_CACHE_MAX, SPREAD_CACHE_MS,
+    SPREAD_RANGES_MAX,
 };
 use crate::time::Time;
 use crate::wire::codec::{Decoded, Reader, put_varint};
@@ -119,7 +120,8 @@ pub(crate) type Kept = (Bytes, u64);
 pub(crate) struct SpreadState {
     own_sequence: u64,
     origins: BTreeMap<NodeId, Origin>,
-    cache: BTreeMap<(NodeId, u64, u64), Kept>,
+    /// What is kept, and since when.
+    cache: BTreeMap<(NodeId, u64, u64), (Kept, Time)>,
     cache_order: VecDeque<(NodeId, u64, u64)>,
     cache_bytes: usize,
     /// Origins to announce at the next occasion.
@@ -183,19 +185,25 @@ impl SpreadState {
         (boot == state.boot).then_some(state)
     }
 
-    /// Keeps an envelope for those who ask for it, and announces it soon.
-    pub(crate) fn keep(&mut self, key: (NodeId, u64, u64), kept: Kept, announce_at: Time) {
+    /// Keeps an envelope for those who ask for it, and announces it after a while.
+    pub(crate) fn keep(
+        &mut self,
+        now: Time,
+        key: (NodeId, u64, u64),
+        kept: Kept,
+        announce_ms: u64,
+    ) {
         self.cache_bytes += kept.0.len();
-        match self.cache.insert(key, kept) {
-            Some(old) => self.cache_bytes -= old.0.len(),
+        match self.cache.insert(key, (kept, now)) {
+            Some((old, _)) => self.cache_bytes -= old.0.len(),
             None => self.cache_order.push_back(key),
         }
         while self.cache.len() > SPREAD_CACHE_MAX || self.cache_bytes > SPREAD_CACHE_BYTES_MAX {
             let Some(oldest) = self.cache_order.pop_front() else { break };
-            self.cache_bytes -= self.cache.remove(&oldest).map_or(0, |kept| kept.0.len());
+            self.cache_bytes -= self.cache.remove(&oldest).map_or(0, |(kept, _)| kept.0.len());
         }
         self.fresh.insert(key.0);
-        self.announce_at.get_or_insert(announce_at);
+        self.announce_at.get_or_insert(now + announce_ms);
     }
 
     /// What is to be announced now, if it is time.
@@ -268,19 +276,20 @@ impl SpreadState {
     }
 
     /// The kept envelopes of a range: the first, and what fits in `bytes_max` with it; `None` if
-    /// the first is not kept.
-    pub(crate) fn kept(&self, range: Range, bytes_max: usize) -> Option<Vec<Kept>> {
+    /// the first is not kept, or for too long.
+    pub(crate) fn kept(&self, now: Time, range: Range, bytes_max: usize) -> Option<Vec<Kept>> {
+        let is_fresh = |since: Time| now - since <= SPREAD_CACHE_MS;
         let first = (range.origin, range.boot, range.from);
-        let bytes_max = bytes_max.max(self.cache.get(&first)?.0.len());
+        let (oldest, _) = self.cache.get(&first).filter(|(_, since)| is_fresh(*since))?;
+        let bytes_max = bytes_max.max(oldest.0.len());
         let mut bytes = 0;
-        let fits = |(_, kept): &(_, &Kept)| {
+        let fits = |(_, (kept, since)): &(_, &(Kept, Time))| {
             bytes += kept.0.len();
-            bytes <= bytes_max
+            bytes <= bytes_max && is_fresh(*since)
         };
         let last = (range.origin, range.boot, range.to.max(range.from));
-        Some(
-            self.cache.range(first..=last).take_while(fits).map(|(_, kept)| kept.clone()).collect(),
-        )
+        let kept = self.cache.range(first..=last).take_while(fits);
+        Some(kept.map(|(_, (kept, _))| kept.clone()).collect())
     }
 
     /// Up to where everything of each origin is here.
@@ -472,17 +481,28 @@ mod tests {
     fn the_cache_is_bounded_by_number_and_bytes() {
         let mut state = SpreadState::default();
         for sequence in 0..=SPREAD_CACHE_MAX as u64 {
-            state.keep((NODE, 1, sequence), (Bytes::from_static(b"x"), 1), Time(0));
+            state.keep(Time(0), (NODE, 1, sequence), (Bytes::from_static(b"x"), 1), 0);
         }
         assert_eq!(state.cache.len(), SPREAD_CACHE_MAX);
         for sequence in 10_000..10_020 {
-            state.keep(
-                (NODE, 1, sequence),
-                (vec![0; SPREAD_CACHE_BYTES_MAX / 8].into(), 1),
-                Time(0),
-            );
+            let kept = (vec![0; SPREAD_CACHE_BYTES_MAX / 8].into(), 1);
+            state.keep(Time(0), (NODE, 1, sequence), kept, 0);
         }
         assert!(state.cache_bytes <= SPREAD_CACHE_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_kept_for_too_long_comes_to_nobody_any_more() {
+        let mut state = SpreadState::default();
+        state.keep(Time(0), (NODE, 1, 1), (Bytes::from_static(b"old"), 1), 0);
+        state.keep(Time(1), (NODE, 1, 2), (Bytes::from_static(b"new"), 1), 0);
+        let kept = |at, from| {
+            let range = Range { origin: NODE, boot: 1, from, to: 2 };
+            state.kept(Time(at), range, 1_000).map(|kept| kept.len())
+        };
+        assert_eq!(kept(SPREAD_CACHE_MS, 1), Some(2));
+        assert_eq!(kept(SPREAD_CACHE_MS + 1, 1), None, "it may be replaced and forgotten");
+        assert_eq!(kept(SPREAD_CACHE_MS + 1, 2), Some(1));
     }
 
     #[test]
@@ -490,7 +510,7 @@ mod tests {
         let mut state = SpreadState::default();
         for _ in 0..100 {
             let kept = (vec![0; SPREAD_CACHE_BYTES_MAX / 8].into(), 1);
-            state.keep((NODE, 1, 1), kept, Time(0));
+            state.keep(Time(0), (NODE, 1, 1), kept, 0);
         }
         assert_eq!(state.cache_bytes, SPREAD_CACHE_BYTES_MAX / 8);
         assert_eq!((state.cache.len(), state.cache_order.len()), (1, 1));
