@@ -16,7 +16,8 @@ use std::hash::{Hash, Hasher};
 
 /// Ranges of numbers that are kept for one conversation.
 const RANGES_MAX: usize = 32;
-/// Numbers of lost messages that are kept for one conversation.
+/// Numbers of lost messages that are kept for one conversation; what is lost beyond that counts as
+/// late when it comes again.
 const LOST_MAX: usize = 1_024;
 
 /// Whether a message has been here.
@@ -28,7 +29,7 @@ pub(super) enum Noted {
     Again,
     /// It has.
     Repeat,
-    /// It has not, but a later one of its conversation has: it would come out of order.
+    /// Nobody has it, but a later one of its conversation may: it would come out of order.
     Late,
 }
 
@@ -96,6 +97,8 @@ struct Mark {
     ranges: Vec<(u64, u64)>,
     /// Came and were lost again: their sessions ended before they were taken in.
     lost: Vec<u64>,
+    /// From and to of what was lost beyond that: any of it may have been lost.
+    lost_more: Option<(u64, u64)>,
 }
 
 impl Mark {
@@ -164,6 +167,9 @@ impl Repeats {
         }
         let lost = mark.lost.iter().position(|lost| *lost == number);
         match lost {
+            None if mark.lost_more.is_some_and(|(from, to)| (from..=to).contains(&number)) => {
+                Noted::Late
+            }
             None => Noted::Repeat,
             Some(_) if mark.has_later(number) => Noted::Late,
             Some(at) => {
@@ -176,9 +182,12 @@ impl Repeats {
     /// A message was lost after all: it may come again.
     pub(super) fn lose(&mut self, now: Time, repeat_ms: u64, message: &Message) {
         let mark = self.mark(now, repeat_ms, message);
+        let number = message.number;
         if mark.lost.len() < LOST_MAX {
-            mark.lost.push(message.number);
+            return mark.lost.push(number);
         }
+        let (from, to) = mark.lost_more.unwrap_or((number, number));
+        mark.lost_more = Some((from.min(number), to.max(number)));
     }
 
     fn mark(&mut self, now: Time, repeat_ms: u64, message: &Message) -> &mut Mark {
@@ -279,7 +288,7 @@ mod tests {
         let mut full = lost(at_most);
         assert!((1..=at_most).all(|n| note(&mut full, n) == Noted::Again));
         let mut over = lost(at_most + 1);
-        assert_eq!(note(&mut over, at_most + 1), Noted::Repeat, "its loss is not known any more");
+        assert_eq!(note(&mut over, at_most + 1), Noted::Late, "nobody has it, and nobody gets it");
         assert!((1..=at_most).all(|n| note(&mut over, n) == Noted::Late));
     }
 
