@@ -61,8 +61,7 @@ impl Chat {
         let noted = self.repeats.note(now, self.repeat_ms, message);
         match noted {
             Noted::New | Noted::Again => {}
-            Noted::Repeat => return self.on_repeat(origin, sender, message),
-            Noted::Late => return self.answer(origin, sender, message.number, TOO_LATE),
+            Noted::Repeat | Noted::Late => return self.on_repeat(origin, sender, message, noted),
         }
         let Message { number, .. } = **message;
         let asker = (origin, sender);
@@ -154,24 +153,34 @@ impl Chat {
         }
     }
 
-    /// A message that has been here, sent again because its sender or the way was lost.
-    fn on_repeat(&mut self, origin: NodeIndex, sender: Sender, message: &Message) {
+    /// A message that has been here, or may have been: sent again because its sender or the way
+    /// was lost, or because nobody has taken it in for long.
+    fn on_repeat(&mut self, origin: NodeIndex, sender: Sender, message: &Message, noted: Noted) {
         self.repeated += 1;
         let same = |other: &Message| {
             other.number == message.number
                 && other.client == message.client
+                && other.from == message.from
                 && other.to == message.to
         };
+        let everyone: Vec<Sid>;
         let local = match &message.to {
             Target::User(user) => self.by_user.get(user).map_or(&[][..], |local| local),
             Target::Room(room) => self.rooms.get(room).map_or(&[][..], |room| &room.local),
-            Target::Everyone => &[],
+            Target::Everyone => {
+                everyone = self.sessions.keys().collect();
+                &everyone
+            }
         };
         let unread = local.iter().filter_map(|sid| self.sessions.get(*sid)).find_map(|session| {
             let found = session.unread.iter().find(|unread| same(&unread.message));
             found.map(|unread| unread.arrival).filter(|key| *key != 0)
         });
-        let sessions = u32::try_from(local.len()).unwrap_or(u32::MAX).max(1);
+        let sessions = match (noted, &message.to) {
+            (Noted::Late, _) => TOO_LATE,
+            (_, Target::Everyone) => 1,
+            _ => u32::try_from(local.len()).unwrap_or(u32::MAX).max(1),
+        };
         match unread.and_then(|key| self.arrivals.get_mut(key)) {
             // It is not taken in yet: all who asked will be told.
             Some(arrival) => arrival.ask((origin, sender)),

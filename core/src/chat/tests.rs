@@ -626,3 +626,23 @@ impl World {
         of.last().map(|one| one.sessions > 0)
     }
 }
+
+#[test]
+fn what_is_unread_for_long_is_settled_when_it_is_read_however_often_it_is_sent_again() {
+    let mut world = World::chain(2);
+    let [anna, _] = world.people([Person(0, 10, "Anna"), Person(1, 11, "Billy")]);
+    // More than there are ranges of numbers, for what goes to others lies between.
+    let to_billy: Vec<u64> = (1..200).step_by(2).collect();
+    for number in &to_billy {
+        world.send(anna, *number, "Billy", "x");
+        world.send(anna, number + 1, "all:", "y");
+    }
+    world.run(30_000);
+    assert_eq!(world.ends(anna), [], "Billy has taken in nothing yet");
+    let billy = Person(1, 11, "Billy");
+    assert_eq!(world.heard(billy).len(), 2 * to_billy.len());
+    world.run(1_000);
+    let ends = world.ends(anna);
+    assert_eq!(ends.len(), 2 * to_billy.len());
+    assert!(ends.iter().all(|(_, end)| *end == Outcome::Delivered(1)), "{ends:?}");
+}
