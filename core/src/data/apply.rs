@@ -83,6 +83,8 @@ impl Data {
             return false;
         }
         let Some(slot) = self.slot(hash, &entry) else { return false };
+        let outlived = old.filter(|_| source != Source::Local);
+        let outlived = outlived.and_then(|old| self.outlived(ctx, &key, &old, &entry));
         if let Some(old) = old {
             self.unschedule(ctx, &key, &old);
             self.keep_history(ctx, &key);
@@ -104,8 +106,28 @@ impl Data {
         self.emit(&key, &entry, false);
         if source == Source::Local {
             self.to_spread.push((key, entry));
+        } else if let Some(first) = outlived {
+            let version = self.next_version(ctx);
+            self.apply_hashed(ctx, key, hash, Entry { version, ..first }, Source::Local);
         }
         true
+    }
+
+    /// A first write of this node that an old tombstone is about to beat, to be made anew after
+    /// it. It was made where nothing stood: the tombstone was forgotten here, and its holder was
+    /// away and did not hear that all had agreed to forget it.
+    fn outlived(&self, ctx: &mut Ctx, key: &EntryKey, old: &Slot, dead: &Entry) -> Option<Entry> {
+        let half_ms = ctx.limits.tombstone_grace_ms / 2;
+        let stamp = dead.version.stamp;
+        let is_older = stamp.ms().saturating_add(half_ms) <= old.stamp.ms();
+        if !old.is_first() || dead.value.is_some() || !is_older {
+            return None;
+        }
+        let first = Data::entry(ctx, key)?;
+        let follows_nothing = first.strategy == Strategy::First { after: Stamp(0) };
+        let is_own = first.version.node == self.own && first.is_live(ctx.now.wall_ms);
+        let strategy = Strategy::First { after: stamp };
+        (follows_nothing && is_own).then_some(Entry { strategy, ..first })
     }
 
     /// Whether an entry beats what is here.

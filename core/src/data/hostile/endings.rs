@@ -100,6 +100,26 @@ fn what_one_member_needs_is_kept_whatever_another_needs() {
     assert_eq!(kept, [true, true, false, true]);
 }
 
+#[test]
+fn a_first_write_outlives_a_tombstone_that_was_forgotten_before_it_and_no_younger_one() {
+    let half = Limits::default().tombstone_grace_ms / 2;
+    for (age, stays) in [(half, true), (half - 1, false)] {
+        let mut victim = Victim::new();
+        let link = victim.known(1);
+        let change = Change::PutFirst(Bytes::from_static(b"mine"));
+        victim.write(Write { change, ..Write::put(path("name"), "") });
+        let Version { stamp, .. } = victim.entries()[&at("name")].version;
+        let version = Version { stamp: Stamp::from_ms(stamp.ms() - age), node: NodeId([1; 32]) };
+        let dead = Entry { version, value: None, ..entry(1, 0, "") };
+        victim.spread(link, 1, &vec![(at("name"), dead.clone())]);
+        assert_eq!(victim.get("name").is_some(), stays);
+        // The rule of ranks is the same for all: what was made anew beats it everywhere.
+        victim.spread(link, 2, &vec![(at("name"), dead)]);
+        assert_eq!(victim.get("name").is_some(), stays);
+        assert!(!stays || victim.entries()[&at("name")].version.stamp > stamp);
+    }
+}
+
 /// A node that has told the end of one value, and got another only after its end.
 fn with_two_that_ended() -> Victim {
     let mut victim = Victim::new();
