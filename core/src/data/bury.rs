@@ -198,7 +198,9 @@ impl Data {
         let Asked { members, dead, needed, .. } = asked;
         let unneeded = (0u64..).zip(dead).filter(|(at, _)| !needed.contains(at));
         let dead: Entries = unneeded.map(|(_, dead)| dead).collect();
-        if dead.is_empty() || !self.is_settled(ctx) {
+        // Who has become a member meanwhile was not asked.
+        if dead.is_empty() || !self.is_settled(ctx) || !self.other_members(ctx).is_subset(&members)
+        {
             return;
         }
         let forget = Message::Forget(dead.clone());

@@ -101,6 +101,25 @@ fn what_one_member_needs_is_kept_whatever_another_needs() {
 }
 
 #[test]
+fn nothing_is_forgotten_when_somebody_has_become_a_member_meanwhile() {
+    for joins in [false, true] {
+        let mut victim = Victim::new();
+        let link = member(&mut victim, 1);
+        victim.put("gone", "1");
+        victim.write(Write::delete(path("gone")));
+        victim.now.wall_ms += 2 * Limits::default().tombstone_grace_ms;
+        victim.run(61_000);
+        victim.agree(link);
+        if joins {
+            let (key, now) = (system_key(MEMBERS, NodeId([2; 32])), victim.now.wall_ms - WALL_MS);
+            victim.spread(link, 2, &vec![(key, entry(2, now, "{}"))]);
+        }
+        victim.tell(link, &Message::Buried { round: 1, needed: Vec::new() });
+        assert_eq!(victim.status().tombstones, u64::from(joins));
+    }
+}
+
+#[test]
 fn a_first_write_outlives_a_tombstone_that_was_forgotten_before_it_and_no_younger_one() {
     let half = Limits::default().tombstone_grace_ms / 2;
     for (age, stays) in [(half, true), (half - 1, false)] {
