@@ -70,8 +70,8 @@ pub(crate) enum Waited {
 /// An engine that rests while there is nothing to do.
 pub(crate) trait Rests: Send + Sync {
     /// Handles what `take` appends, on this thread, if that is likely not for long and no other
-    /// thread is at it. Answers until when the engine may rest then, which may be for ever; `None` if
-    /// nothing was done.
+    /// thread is at it. Answers until when the engine may rest then, which may be for ever;
+    /// `None` if nothing was done.
     fn step_now(&self, take: &mut dyn FnMut(&mut Vec<Input>)) -> Option<Option<Instant>>;
 }
 

@@ -5,8 +5,9 @@
 //! reliable channel; each answers which of them it still needs, and is told in the end what all
 //! may forget. A member that is away, has just taken in something old, or is catching up itself
 //! has its word later: until then nothing is forgotten. Age alone decides nothing, and each member
-//! judges it by its own clock too, so no clock can bring a deleted value back. A member that will not return is to be removed from the network,
-//! or its word is waited for for ever; so is any other node that was linked once.
+//! judges it by its own clock too, so no clock can bring a deleted value back. A member that will
+//! not return is to be removed from the network, or its word is waited for for ever; so is any
+//! other node that was linked once.
 //!
 //! Limits: `BURIED_AT_ONCE`.
 
