@@ -53,13 +53,6 @@ impl<K: Hash + Eq, V> Table<K, V> {
     }
 }
 
-/// The hash of some bytes under a seed.
-pub(crate) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
-    let mut hasher = Folding(seed);
-    hasher.write(bytes);
-    hasher.finish()
-}
-
 #[derive(Clone, Debug)]
 struct Seeded(u64);
 
@@ -111,6 +104,12 @@ impl Hasher for Folding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
+        let mut hasher = Folding(seed);
+        hasher.write(bytes);
+        hasher.finish()
+    }
 
     #[test]
     fn keys_that_follow_each_other_lie_apart() {

@@ -127,7 +127,7 @@ impl Chat {
             ending: BTreeSet::new(),
             nodes: Nodes::default(),
             neighbors: BTreeSet::new(),
-            directory: Directory::new(seed),
+            directory: Directory::default(),
             own_status: BTreeMap::new(),
             statuses: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -163,11 +163,9 @@ impl Chat {
     /// Sessions and users, for the state of the mesh.
     pub(crate) fn fill_status(&self, status: &mut MeshStatus) {
         status.sessions = self.sessions.len() as u64;
-        let mut users: BTreeMap<NodeIndex, u64> = BTreeMap::new();
-        self.directory.for_each(|index, _, _| *users.entry(index).or_default() += 1);
         for node in &mut status.nodes {
             let index = if node.node == self.own { Some(0) } else { self.nodes.index(node.node) };
-            node.users = index.and_then(|index| users.get(&index)).copied().unwrap_or(0);
+            node.users = index.map_or(0, |index| self.directory.users(index));
         }
     }
 

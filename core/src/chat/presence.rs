@@ -15,7 +15,7 @@ use crate::limits::{CHAT_BATCH_BYTES, EARLY_DELTAS_MAX, LAST_SEEN_MAX};
 use crate::wire::codec::{Decoded, Malformed};
 use crate::wire::envelope::Tag;
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// How long a delta that came too early waits for those before it, in milliseconds.
 const EARLY_MS: u64 = 300;
@@ -324,6 +324,9 @@ impl Chat {
             return;
         }
         let (sessions, status) = self.sessions_of(user.as_bytes());
+        if sessions == 0 && self.watchers.is_empty() {
+            return; // nobody is to be told, and who only comes was not last seen
+        }
         self.touched.insert(user.clone(), Touched { online: sessions > 0, status });
     }
 
@@ -352,22 +355,24 @@ impl Chat {
     /// Users online whose names begin with `prefix`, after `after`, at most `limit`; and whether
     /// there are more.
     pub(super) fn users(&self, prefix: &[u8], after: &[u8], limit: usize) -> (Vec<Presence>, bool) {
-        let mut first: BTreeMap<Bytes, ()> = BTreeMap::new();
-        self.directory.for_each(|at, name, _| {
-            let wanted = name.starts_with(prefix) && name > after && self.nodes.is_reachable(at);
-            let full = first.len() > limit;
-            let beyond = || first.last_key_value().is_some_and(|(last, ())| name > &last[..]);
-            if wanted && !(full && beyond()) {
-                first.insert(Bytes::copy_from_slice(name), ());
-                if first.len() > limit.saturating_add(1) {
-                    first.pop_last();
-                }
+        let (mut found, mut more): (Vec<Bytes>, bool) = (Vec::new(), false);
+        self.directory.visit_from(prefix.max(after), |at, name, _| {
+            if !name.starts_with(prefix) {
+                return ControlFlow::Break(());
             }
+            let is_known = name == after || found.last().is_some_and(|last| last == name);
+            if is_known || !self.nodes.is_reachable(at) {
+                return ControlFlow::Continue(());
+            }
+            if found.len() == limit {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            found.push(Bytes::copy_from_slice(name));
+            ControlFlow::Continue(())
         });
-        let more = first.len() > limit;
         let name = |name| Name::new(name).expect("checked when it came");
-        let found = first.into_keys().take(limit).map(|user| self.presence(name(user)));
-        (found.collect(), more)
+        (found.into_iter().map(|user| self.presence(name(user))).collect(), more)
     }
 
     /// A user went: when, and nobody is remembered for ever.

@@ -121,12 +121,13 @@ impl Chat {
             if before.online && !online {
                 self.note_last_seen(&user, ctx.now.wall_ms);
             }
-            if before.online != online || before.status != presence.status {
+            let differs = before.online != online || before.status != presence.status;
+            if differs && !self.watchers.is_empty() {
                 let seen_ms = self.last_seen.get(&user).copied().filter(|_| !online);
                 changes.push(Presence { seen_ms, ..presence });
             }
         }
-        if !changes.is_empty() && !self.watchers.is_empty() {
+        if !changes.is_empty() {
             self.watchers.tell(ctx, changes);
         }
     }
