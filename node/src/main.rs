@@ -5,5 +5,6 @@ mod config;
 mod memory;
 
 fn main() -> std::process::ExitCode {
+    memory::use_small_pages();
     cli::main()
 }

@@ -4,6 +4,9 @@
 //! them: what mimalloc is built for. It keeps what is free, a part of it for each thread by itself, and
 //! gives it back when that thread asks for more; a node that has just started, or has just met a
 //! hundred thousand users, may be asked for nothing. So each thread gives back from time to time.
+//!
+//! It asks for no huge pages: of a small node's memory two thirds were the untouched rest of such pages,
+//! and no figure was better for them.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -17,6 +20,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 thread_local! {
     static GAVE_BACK: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Tells the system to give no huge pages to this process, where it gives them unasked.
+pub(crate) fn use_small_pages() {
+    // Where it fails, a node takes some 8 MB more.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// Gives this thread's free memory back to the system, if that was not done lately: the start of a
