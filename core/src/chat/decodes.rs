@@ -90,7 +90,7 @@ fn numbers_as_large_as_there_are_do_no_harm() {
     for boot in [0, 1, u64::MAX] {
         let place = place(boot, u64::MAX);
         world.say(1, Said::Delta(place, items.clone()).encode());
-        world.say(1, Said::List { place, first: true, last: true, items: items.clone() }.encode());
+        world.say(1, Said::List { place, page: 0, last: true, items: items.clone() }.encode());
         world.say(1, Said::Delta(place, items.clone()).encode());
         world.say(1, Said::Ask(place).encode());
         world.say(1, Said::Vector(vec![(world.nodes[0].engine.node(), place)]).encode());

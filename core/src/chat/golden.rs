@@ -40,11 +40,11 @@ fn what_is_said_of_presence() {
     );
     let said = Said::Ask(PLACE).encode();
     assert_wire("a question for presence", &said, "01 0000000000000102 ac02 ; boot, sequence");
-    let said = Said::List { place: PLACE, first: true, last: true, items }.encode();
+    let said = Said::List { place: PLACE, page: 64, last: true, items }.encode();
     assert_wire(
         "a page of a list",
         &said,
-        "02 0000000000000102 ac02 03 00 02426f 01 00 ; boot, sequence, flags, items",
+        "02 0000000000000102 ac02 8101 00 02426f 01 00 ; boot, sequence, page and end, items",
     );
     assert_wire("a digest", &Said::Digest(7).encode(), "05 0000000000000007 ; hash");
     let said = Said::Vector(vec![(node(0xaa), PLACE)]).encode();

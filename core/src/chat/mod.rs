@@ -282,8 +282,8 @@ impl Service for Chat {
         match Said::decode(body)? {
             Said::Delta(place, items) => self.on_delta(ctx, from, place, items)?,
             Said::Ask(place) => self.on_ask(ctx, from, place),
-            Said::List { place, first, last, items } => {
-                self.on_list(ctx, from, place, (first, last), items)?;
+            Said::List { place, page, last, items } => {
+                self.on_list(ctx, from, place, (page, last), items)?;
             }
             Said::Posts(posts) => {
                 let Some(index) = self.nodes.index(from) else { return Ok(()) };

@@ -27,6 +27,8 @@ const LOG_MAX: usize = 1_024;
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Pages of one node's list, at the most: of more than a million users.
 pub(super) const PAGES_MAX: usize = 2_048;
+/// Bytes of one: it ends with the item that fills it.
+pub(super) const PAGE_BYTES: usize = CHAT_BATCH_BYTES + 512;
 
 impl Chat {
     // This node's own presence
@@ -117,7 +119,12 @@ impl Chat {
             pages.push(Bytes::new());
         }
         let (place, count) = (self.own_place, pages.len());
-        let page = |(at, items)| Said::List { place, first: at == 0, last: at + 1 == count, items };
+        let page = |(at, items): (usize, _)| Said::List {
+            place,
+            page: at as u64,
+            last: at + 1 == count,
+            items,
+        };
         pages.into_iter().enumerate().map(page).collect()
     }
 
@@ -197,17 +204,20 @@ impl Chat {
         ctx: &mut Ctx,
         from: NodeId,
         place: Place,
-        (first, last): (bool, bool),
+        (page, last): (u64, bool),
         items: Bytes,
     ) -> Decoded<()> {
         let Some((index, node)) = self.node_in_run(from, place.boot) else { return Ok(()) };
-        if first {
+        if page == 0 {
             node.pages = Some((place, Vec::new()));
         }
-        let Some((at, pages)) = node.pages.as_mut().filter(|(at, _)| *at == place) else {
-            return Ok(()); // of a list whose beginning was lost
+        let follows =
+            |(at, pages): &&mut (Place, Vec<Bytes>)| *at == place && pages.len() as u64 == page;
+        let Some((at, pages)) = node.pages.as_mut().filter(follows) else {
+            node.pages = None; // one was lost: what is here is nobody's, and is asked for again
+            return Ok(());
         };
-        if pages.len() >= PAGES_MAX {
+        if pages.len() >= PAGES_MAX || items.len() > PAGE_BYTES {
             node.pages = None;
             return Err(Malformed);
         }

@@ -28,8 +28,8 @@ pub(super) enum Said {
     Delta(Place, Bytes),
     /// The asker has the receiver's presence up to the place.
     Ask(Place),
-    /// A page of all of the sender's presence at the place.
-    List { place: Place, first: bool, last: bool, items: Bytes },
+    /// A page of all of the sender's presence at the place, counted from 0.
+    List { place: Place, page: u64, last: bool, items: Bytes },
     /// Messages; see [`Posts`].
     Posts(Bytes),
     /// What became of messages; see [`Runs`].
@@ -53,10 +53,10 @@ impl Said {
                 out.put_u8(ASK);
                 put_place(&mut out, *place);
             }
-            Said::List { place, first, last, items } => {
+            Said::List { place, page, last, items } => {
                 out.put_u8(LIST);
                 put_place(&mut out, *place);
-                out.put_u8(u8::from(*first) | u8::from(*last) << 1);
+                put_varint(&mut out, page << 1 | u64::from(*last));
                 out.put_slice(items);
             }
             Said::Posts(posts) => {
@@ -89,9 +89,9 @@ impl Said {
             DELTA => Said::Delta(place(&mut reader)?, reader.rest()),
             ASK => Said::Ask(place(&mut reader)?),
             LIST => {
-                let (place, flags) = (place(&mut reader)?, reader.u8()?);
-                let (first, last) = (flags & 1 != 0, flags & 2 != 0);
-                Said::List { place, first, last, items: reader.rest() }
+                let (place, number) = (place(&mut reader)?, reader.varint()?);
+                let (page, last) = (number >> 1, number & 1 != 0);
+                Said::List { place, page, last, items: reader.rest() }
             }
             POSTS => Said::Posts(reader.rest()),
             SETTLED => Said::Settled(reader.rest()),

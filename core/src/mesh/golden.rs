@@ -31,7 +31,7 @@ const NETWORK: NetworkId = NetworkId([0xee; 16]);
 
 #[test]
 fn the_version_that_these_bytes_are_of() {
-    assert_eq!((VERSION_MIN, VERSION_MAX), (1, 1), "a new version needs golden bytes of its own");
+    assert_eq!((VERSION_MIN, VERSION_MAX), (2, 2), "a new version needs golden bytes of its own");
 }
 
 #[test]
@@ -40,8 +40,8 @@ fn a_hello() {
         "a hello",
         &Hello::new(NETWORK).encode(),
         "666f6c6b6d6f6f74                 ; folkmoot
-         01                               ; oldest version
-         01                               ; newest version
+         02                               ; oldest version
+         02                               ; newest version
          eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee ; network id",
     );
 }

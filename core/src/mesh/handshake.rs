@@ -14,9 +14,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// The first bytes of every link.
 const MAGIC: &[u8; 8] = b"folkmoot";
 /// The oldest protocol version that this program speaks.
-pub const VERSION_MIN: u8 = 1;
+pub const VERSION_MIN: u8 = 2;
 /// The newest protocol version that this program speaks.
-pub const VERSION_MAX: u8 = 1;
+pub const VERSION_MAX: u8 = 2;
 /// What a node signs to prove its key: this tag, the network id, the handshake hash.
 const PROOF_TAG: &[u8] = b"folkmoot link proof 1";
 

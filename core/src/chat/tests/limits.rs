@@ -1,6 +1,6 @@
 //! What a node remembers and keeps waiting for sessions and nodes: full, and one more.
 
-use super::super::presence::PAGES_MAX;
+use super::super::presence::{PAGE_BYTES, PAGES_MAX};
 use super::super::wire::{Item, Place, Said};
 use super::*;
 use crate::ctx::Dest;
@@ -76,7 +76,7 @@ fn a_list_of_so_many_pages_is_taken_and_one_of_more_is_nobodys() {
         Item::User { user: name("Carl"), sessions: 1, status: None }.encode(&mut page);
         let mut say = |at: usize| {
             let items = if at == 0 { page.clone().freeze() } else { Bytes::new() };
-            let list = Said::List { place, first: at == 0, last: at + 1 == pages, items };
+            let list = Said::List { place, page: at as u64, last: at + 1 == pages, items };
             let there = Dest::Node(world.nodes[0].engine.node());
             world.nodes[1].engine.whisper(Tag::CHAT, there, list.encode());
             world.input(1, Input::Tick);
@@ -85,5 +85,36 @@ fn a_list_of_so_many_pages_is_taken_and_one_of_more_is_nobodys() {
         (0..=pages).for_each(&mut say);
         assert_eq!(world.online(0), if is_taken { &["Carl"][..] } else { &[] });
         assert_eq!(world.nodes[0].engine.stats().unknown_messages, u64::from(!is_taken));
+    }
+}
+
+#[test]
+fn a_list_of_which_a_page_is_lost_or_too_large_is_nobodys_and_is_asked_for_again() {
+    let mut page = bytes::BytesMut::new();
+    Item::User { user: name("Carl"), sessions: 1, status: None }.encode(&mut page);
+    let full = bytes::Bytes::from(page.repeat(PAGE_BYTES / page.len()));
+    let over = bytes::Bytes::from([&full[..], &page[..]].concat());
+    let page = page.freeze();
+    let cases = [
+        (vec![(0, &page), (1, &full)], true),
+        (vec![(0, &page), (2, &page)], false),
+        (vec![(0, &page), (0, &page), (1, &page)], true),
+        (vec![(0, &page), (1, &over)], false),
+    ];
+    for (pages, is_taken) in cases {
+        let mut world = World::chain(2);
+        let last = pages.len() - 1;
+        for (at, (page, items)) in pages.into_iter().enumerate() {
+            let place = Place { boot: 1, sequence: 1 };
+            let list = Said::List { place, page, last: at == last, items: items.clone() };
+            let there = Dest::Node(world.nodes[0].engine.node());
+            world.nodes[1].engine.whisper(Tag::CHAT, there, list.encode());
+            world.input(1, Input::Tick);
+        }
+        assert_eq!(world.online(0), if is_taken { &["Carl"][..] } else { &[] });
+        let lists = world.nodes[1].engine.stats().presence_lists;
+        world.run(4_000);
+        let asked_again = world.nodes[1].engine.stats().presence_lists > lists;
+        assert_eq!(asked_again, !is_taken);
     }
 }
