@@ -9,7 +9,7 @@
 //! not return is to be removed from the network, or its word is waited for for ever; so is any
 //! other node that was linked once.
 //!
-//! Limits: `BURIED_AT_ONCE`.
+//! Limits: `BURIED_AT_ONCE`; `NODES_MAX` of those who asked.
 
 use super::apply::{MEMBERS, REMOVED, rank, system_key};
 use super::message::{Entries, Message};
@@ -19,7 +19,7 @@ use crate::id::NodeId;
 use crate::limits::{BURIED_AT_ONCE, NODES_MAX};
 use crate::replica::Version;
 use crate::time::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often dead entries are looked at, in milliseconds.
 const BURY_MS: u64 = 60_000;
@@ -30,6 +30,9 @@ const ANSWERS_MS_MAX: u64 = 30_000;
 /// How long after something came in late this node keeps everything, in milliseconds: longer
 /// than a sync takes, or than anything else old is under way.
 const UNSETTLED_MS: u64 = 60_000;
+/// How long after its answer a member believes that all have agreed, in milliseconds: what is told
+/// later was decided before something that it cannot know of.
+const AGREED_MS_MAX: u64 = 2 * ANSWERS_MS_MAX;
 
 /// What is to be forgotten next.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub(super) struct Burial {
     asked: Option<Asked>,
     /// When something last came in late: old, or by catching up.
     pub(super) late_at: Option<Time>,
+    /// When those who asked lately were answered last.
+    answered: BTreeMap<NodeId, Time>,
 }
 
 #[derive(Debug)]
@@ -165,6 +170,11 @@ impl Data {
             }
         }
         self.tell(ctx, Dest::Node(from), &Message::Buried { round, needed });
+        let now = ctx.now.time;
+        self.burial.answered.retain(|_, at| now - *at < AGREED_MS_MAX);
+        if self.burial.answered.len() < NODES_MAX {
+            self.burial.answered.insert(from, now);
+        }
     }
 
     /// Whether something here would be seen again if a dead entry were forgotten.
@@ -211,8 +221,17 @@ impl Data {
         self.forget_dead(ctx, dead);
     }
 
-    /// Forgets entries that all members have agreed to forget.
-    pub(super) fn forget_dead(&mut self, ctx: &mut Ctx, dead: Entries) {
+    /// All members have agreed to forget these. Word that comes long after the answer, or after
+    /// something came in late, may be of a time before it: it is asked for anew some day.
+    pub(super) fn on_forget(&mut self, ctx: &mut Ctx, from: NodeId, dead: Entries) {
+        let Some(answered) = self.burial.answered.get(&from) else { return };
+        let is_fresh = ctx.now.time - *answered < AGREED_MS_MAX;
+        if is_fresh && self.burial.late_at.is_none_or(|late| late < *answered) {
+            self.forget_dead(ctx, dead);
+        }
+    }
+
+    fn forget_dead(&mut self, ctx: &mut Ctx, dead: Entries) {
         for (key, dead) in dead {
             let Some(own) = Data::entry(ctx, &key) else { continue };
             if own.version != dead.version || is_young(ctx, &own) {

@@ -207,7 +207,7 @@ impl Data {
         match message {
             Message::Bury { round, dead } => return self.on_bury(ctx, from, round, &dead),
             Message::Buried { round, needed } => return self.on_buried(ctx, from, round, &needed),
-            Message::Forget(dead) => return self.forget_dead(ctx, dead),
+            Message::Forget(dead) => return self.on_forget(ctx, from, dead),
             _ if !self.sync.neighbors.contains_key(&from) => return,
             _ => {}
         }

@@ -36,6 +36,7 @@ fn nobody_can_make_a_node_forget_what_is_alive() {
     let before = victim.status().digest;
     let held = read::get(&victim.store, &path("kept"), WALL_MS).unwrap().unwrap();
     let lie = Entry { version: held.version, value: None, ..entry(1, 0, "") };
+    victim.tell(liar, &Message::Bury { round: 1, dead: vec![] });
     victim.tell(liar, &Message::Forget(vec![(at("kept"), lie)]));
     assert_eq!(victim.get("kept").as_deref(), Some(&b"1"[..]));
     assert_eq!(victim.status().digest, before);
@@ -50,11 +51,38 @@ fn nobody_can_make_a_node_forget_what_was_deleted_lately_by_its_own_clock() {
     let held = victim.entries()[&at("gone")].clone();
     let half = Limits::default().tombstone_grace_ms / 2;
     victim.now.wall_ms += half - 1;
+    victim.tell(liar, &Message::Bury { round: 1, dead: vec![] });
     victim.tell(liar, &Message::Forget(vec![(at("gone"), held.clone())]));
     assert_eq!(victim.status().tombstones, 1);
     victim.now.wall_ms += 1;
     victim.tell(liar, &Message::Forget(vec![(at("gone"), held)]));
     assert_eq!(victim.status().tombstones, 0);
+}
+
+#[test]
+fn word_that_all_agreed_is_obeyed_by_who_was_asked_and_not_long_after() {
+    let after = |asked: bool, passed_ms: u64, late: bool| {
+        let mut victim = Victim::new();
+        let asker = victim.known(1);
+        victim.put("gone", "1");
+        victim.write(Write::delete(path("gone")));
+        let dead = vec![(at("gone"), victim.entries()[&at("gone")].clone())];
+        victim.now.wall_ms += Limits::default().tombstone_grace_ms;
+        if asked {
+            victim.tell(asker, &Message::Bury { round: 1, dead: dead.clone() });
+        }
+        victim.now.time = victim.now.time + passed_ms;
+        if late {
+            let old = Entry { version: dead[0].1.version, ..entry(1, 0, "old") };
+            victim.spread(asker, 1, &vec![(at("other"), old)]);
+        }
+        victim.tell(asker, &Message::Forget(dead));
+        victim.status().tombstones
+    };
+    assert_eq!(after(true, 59_999, false), 0);
+    assert_eq!(after(true, 60_000, false), 1, "decided long ago");
+    assert_eq!(after(true, 1_000, true), 1, "what came since then was not asked about");
+    assert_eq!(after(false, 0, false), 1, "nobody asked");
 }
 
 #[test]
