@@ -66,6 +66,8 @@ pub const CHANNEL_QUEUE_MAX: usize = 4_096;
 pub const CHANNEL_WINDOW_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of messages of a reliable channel that wait for the window.
 pub const CHANNEL_QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Channels of a node: also to those whose record has had to make room for another.
+pub const CHANNELS_MAX: usize = 4 * NODES_MAX;
 /// Bytes of unicasts that are sent over a link while its queue is full; others are dropped, and sent
 /// again by their channels.
 pub const UNICASTS_OVER_FULL_BYTES_MAX: usize = 64 * 1024;

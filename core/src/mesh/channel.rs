@@ -9,7 +9,7 @@ use crate::error::ErrorCode;
 use crate::id::NodeId;
 use crate::limits::{
     CHANNEL_QUEUE_BYTES_MAX, CHANNEL_QUEUE_MAX, CHANNEL_WINDOW_BYTES_MAX, CHANNEL_WINDOW_MAX,
-    FRAME_BYTES_MAX, RESEND_MS_MAX, RESEND_MS_MIN,
+    CHANNELS_MAX, FRAME_BYTES_MAX, RESEND_MS_MAX, RESEND_MS_MIN,
 };
 use crate::time::Time;
 use crate::wire::codec::{Decoded, Malformed, Reader, put_varint};
@@ -135,9 +135,18 @@ impl Channels {
         }
     }
 
-    /// Forgets the channels of nodes of which `is_known` does not hold.
-    pub(crate) fn retain(&mut self, is_known: impl Fn(NodeId) -> bool) {
-        self.channels.retain(|node, _| is_known(*node));
+    /// Forgets the channels of nodes that were removed; those of others that are not known just now
+    /// only if there are too many: such a node knows where its end stands, and the two would
+    /// not go together again before one of them begins a new run.
+    pub(crate) fn retain(
+        &mut self,
+        is_removed: impl Fn(NodeId) -> bool,
+        is_known: impl Fn(NodeId) -> bool,
+    ) {
+        self.channels.retain(|node, _| !is_removed(*node));
+        if self.channels.len() > CHANNELS_MAX {
+            self.channels.retain(|node, _| is_known(*node));
+        }
     }
 
     /// The way to `node` changed: what was on the old way may be lost.
@@ -361,6 +370,35 @@ mod tests {
         let large = data(10, 20, 1, TAG, &[0; CHANNEL_WINDOW_BYTES_MAX]);
         let got = b.on_message(Time(0), (A, 10), large, &mut Vec::new()).unwrap();
         assert_eq!(got.len(), 1 + CHANNEL_WINDOW_BYTES_MAX / 100_000, "the next is always taken");
+    }
+
+    #[test]
+    fn who_is_not_known_for_a_while_is_followed_up_unless_there_are_too_many_channels() {
+        let (mut a, mut b) = (Channels::new(10), Channels::new(20));
+        let mut wire = Vec::new();
+        let mut say = |a: &mut Channels, b: &mut Channels, n| {
+            send(a, n, &mut wire).unwrap();
+            let (_, body) = taken(&mut wire).remove(0);
+            let got = b.on_message(Time(0), (A, 10), body, &mut wire).unwrap();
+            let (_, ack) = taken(&mut wire).remove(0);
+            a.on_message(Time(0), (B, 20), ack, &mut wire).unwrap();
+            got.len()
+        };
+        assert_eq!(say(&mut a, &mut b, 1), 1);
+        a.retain(|_| false, |_| false);
+        assert_eq!(say(&mut a, &mut b, 2), 1, "its numbers go on");
+        let mut fill = |count: usize| {
+            for n in a.channels.len()..count {
+                let mut id = [9; 32];
+                id[..8].copy_from_slice(&n.to_be_bytes());
+                a.channel(NodeId(id), 1);
+            }
+            a.retain(|_| false, |node| node == B);
+            a.channels.len()
+        };
+        assert_eq!([fill(CHANNELS_MAX), fill(CHANNELS_MAX + 1)], [CHANNELS_MAX, 1]);
+        a.retain(|node| node == B, |_| true);
+        assert_eq!(a.channels.len(), 0, "it was removed");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Mesh {
         }
         let is_known = |node| node == self.own || self.members.boot(node).is_some();
         self.spread.retain(is_known);
-        self.channels.retain(is_known);
+        self.channels.retain(|node| self.members.is_removed(node), is_known);
         let claims = self.members.records().map(|record| (record.node, &record.links[..]));
         let claims = claims.filter(|(node, _)| *node != self.own);
         self.routes.rebuild(self.own, self.neighbors.keys().copied(), claims);
