@@ -1,7 +1,7 @@
 //! Reliable channels: between any two nodes, over however many hops.
 //!
 //! Promise: messages from one node to another arrive once and in order, or, if either node
-//! restarts, not at all. Messages: data and cumulative acknowledgements inside unicasts, fenced by
+//! restarts or was out of reach, not at all: what was to be said then is no longer true later. Messages: data and cumulative acknowledgements inside unicasts, fenced by
 //! the boot counters of both nodes. Keys: none. Repair: resent after a pause that doubles, and at
 //! once after a reroute. Limits: `CHANNEL_*`.
 
@@ -78,6 +78,16 @@ impl Channels {
             *channel = Channel::new(boot);
         }
         channel
+    }
+
+    /// A node is out of reach: what waits for it is not said when it is back. Its numbers are, with
+    /// nothing to them.
+    pub(crate) fn lose(&mut self, node: NodeId) {
+        let Some(channel) = self.channels.get_mut(&node) else { return };
+        (channel.queue, channel.queue_bytes, channel.window_bytes) = Default::default();
+        for (_, tag, body) in &mut channel.window {
+            (*tag, *body) = (Tag::MESH, Bytes::new());
+        }
     }
 
     /// Queues a message for `node`, whose current run is `boot`.
@@ -304,6 +314,33 @@ mod tests {
             let expected: Vec<_> = (0..600u64).map(|n| n.to_be_bytes().to_vec()).collect();
             assert_eq!(got, expected, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn what_waited_for_a_node_that_was_out_of_reach_is_not_said_later_and_the_next_is() {
+        let (mut a, mut b) = (Channels::new(10), Channels::new(20));
+        let mut wire = Vec::new();
+        for n in 0..CHANNEL_WINDOW_MAX as u64 + 5 {
+            send(&mut a, n, &mut wire).unwrap();
+        }
+        wire.clear();
+        a.lose(B);
+        let channel = &a.channels[&B];
+        assert_eq!((channel.queue.len(), channel.queue_bytes, channel.window_bytes), (0, 0, 0));
+        send(&mut a, 1_000, &mut wire).unwrap();
+        a.on_tick(a.next_tick().unwrap(), |_| false, &mut wire);
+        let mut got = Vec::new();
+        while !wire.is_empty() {
+            for (to, body) in taken(&mut wire) {
+                match to {
+                    B => got.extend(b.on_message(Time(0), (A, 10), body, &mut wire).unwrap()),
+                    _ => drop(a.on_message(Time(0), (B, 20), body, &mut wire).unwrap()),
+                }
+            }
+        }
+        got.retain(|said| *said != (Tag::MESH, Bytes::new()));
+        assert_eq!(got, [(TAG, 1_000u64.to_be_bytes().to_vec().into())]);
+        assert!(a.channels[&B].window.is_empty());
     }
 
     #[test]

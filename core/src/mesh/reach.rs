@@ -61,6 +61,7 @@ impl Mesh {
             .collect();
         let before = std::mem::replace(&mut self.reached, reached);
         for node in before.keys().filter(|node| !self.reached.contains_key(node)) {
+            self.channels.lose(*node);
             self.deliveries.push(Delivery::Reach(*node, None));
         }
         for (node, boot) in

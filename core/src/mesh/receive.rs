@@ -218,6 +218,7 @@ impl Mesh {
         self.send_unicasts(ctx, to_send);
         for (tag, body) in messages.unwrap_or_default() {
             match tag {
+                Tag::MESH if body.is_empty() => {} // in the place of what is no longer to be said
                 Tag::MESH => self.on_mesh_message(ctx, unicast.from, body),
                 tag => {
                     let from = unicast.from;
