@@ -112,31 +112,39 @@ impl World {
     }
 
     pub(crate) fn inputs(&mut self, inputs: Vec<(usize, Input)>) {
-        let mut queue: VecDeque<_> = inputs.into_iter().map(|(at, input)| (at, input, 0)).collect();
-        while let Some((at, input, depth)) = queue.pop_front() {
+        self.steps(inputs.into_iter().map(|(at, input)| (at, vec![input])).collect());
+    }
+
+    /// Steps of nodes, each with its inputs, and what follows from them.
+    pub(crate) fn steps(&mut self, steps: Vec<(usize, Vec<Input>)>) {
+        let mut queue: VecDeque<_> =
+            steps.into_iter().map(|(at, inputs)| (at, inputs, 0)).collect();
+        while let Some((at, inputs, depth)) = queue.pop_front() {
             let node = &mut self.nodes[at];
             let mut step = Step::default();
-            node.engine.handle(self.now, input, &node.store, &mut step);
+            for input in inputs {
+                node.engine.handle(self.now, input, &node.store, &mut step);
+            }
             node.engine.finish(self.now, &node.store, &mut step);
             if !step.batch.is_empty() {
                 self.depth = depth;
             }
             node.store.apply(&step.batch);
             if node.engine.next_tick() == Some(Time(0)) {
-                queue.push_front((at, Input::Tick, depth));
+                queue.push_front((at, vec![Input::Tick], depth));
             }
             for output in step.at_once.into_iter().chain(step.outputs) {
                 match output {
                     Output::Send(link, frame) => {
                         if let Some((to, link)) = self.links.get(&(at, link)) {
-                            queue.push_back((*to, Input::Frame(*link, frame), depth + 1));
+                            queue.push_back((*to, vec![Input::Frame(*link, frame)], depth + 1));
                         }
                     }
                     Output::Close(link, why) => {
                         assert!(!why.contains("malformed"), "{why}");
                         if let Some((to, far)) = self.links.remove(&(at, link)) {
                             self.links.remove(&(to, far));
-                            queue.push_back((to, Input::LinkDown(far), depth));
+                            queue.push_back((to, vec![Input::LinkDown(far)], depth));
                         }
                     }
                     Output::Reply(_, request, reply) => node.replies.push((request, reply)),

@@ -48,15 +48,17 @@ impl Chat {
             self.end(ctx, other);
         }
         let session = self.sessions.get_mut(sid).ok_or(ErrorCode::NotResumed)?;
-        if let Some(old) = session.connection.replace(connection) {
-            self.by_connection.remove(&old);
-            self.watchers.set(old, super::words::UsersWatch::None);
-            ctx.event(old, Event::Chat(ChatEvent::Ended(TAKEN_OVER)));
-        }
+        let old = session.connection.replace(connection);
         if let Some(until) = session.until.take() {
             self.ending.remove(&(until, sid));
         }
+        if let Some(old) = old {
+            self.by_connection.remove(&old);
+            self.unwatch(old);
+            ctx.event(old, Event::Chat(ChatEvent::Ended(TAKEN_OVER)));
+        }
         self.by_connection.insert(connection, sid);
+        let session = self.sessions.get_mut(sid).ok_or(ErrorCode::NotResumed)?;
         let received = received.min(session.given);
         // What was told may not have been heard.
         let told: Vec<_> = std::mem::take(&mut session.told).into_iter().collect();
@@ -75,7 +77,7 @@ impl Chat {
 
     /// A connection is gone: its session waits for it, if it can be gone on with, or ends.
     pub(super) fn on_connection_lost(&mut self, ctx: &mut Ctx, connection: SessionId) {
-        self.watchers.set(connection, super::words::UsersWatch::None);
+        self.unwatch(connection);
         let Some(sid) = self.by_connection.remove(&connection) else { return };
         let Some(session) = self.sessions.get_mut(sid) else { return };
         if session.resume.is_none() {

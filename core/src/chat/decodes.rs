@@ -92,9 +92,10 @@ fn numbers_as_large_as_there_are_do_no_harm() {
         world.say(1, Said::Delta(place, items.clone()).encode());
         world.say(1, Said::List { place, page: 0, last: true, items: items.clone() }.encode());
         world.say(1, Said::Delta(place, items.clone()).encode());
-        world.say(1, Said::Ask(place).encode());
+        let (list, pages) = (u64::MAX, u64::MAX);
+        world.say(1, Said::Ask { place, list, pages }.encode());
         world.say(1, Said::Vector(vec![(world.nodes[0].engine.node(), place)]).encode());
     }
-    world.say(1, Said::Settled(runs.take()).encode());
+    world.say(1, Said::Settled(runs.take().remove(0)).encode());
     still_chats(&mut world);
 }

@@ -38,8 +38,12 @@ fn what_is_said_of_presence() {
         &said,
         "00 0000000000000102 ac02 00 02426f 01 00 ; boot, sequence, items",
     );
-    let said = Said::Ask(PLACE).encode();
-    assert_wire("a question for presence", &said, "01 0000000000000102 ac02 ; boot, sequence");
+    let said = Said::Ask { place: PLACE, list: 300, pages: 16 }.encode();
+    assert_wire(
+        "a question for presence",
+        &said,
+        "01 0000000000000102 ac02 ac02 10 ; boot, sequence, list, pages",
+    );
     let said = Said::List { place: PLACE, page: 64, last: true, items }.encode();
     assert_wire(
         "a page of a list",
@@ -62,7 +66,7 @@ fn what_is_said_of_messages() {
     posts.push(9, &message(3, Target::Everyone, Kind::Message));
     assert_wire(
         "messages",
-        &Said::Posts(posts.take()).encode(),
+        &Said::Posts(posts.take().remove(0)).encode(),
         "03
          00 09 04416e6e61 00000000000000c1 00 02426f   ; flags, session, sender, client, to a user
          01 05 04 22686922                             ; number, sent, body
@@ -78,7 +82,7 @@ fn what_is_said_of_messages() {
     }
     assert_wire(
         "what became of messages",
-        &Said::Settled(runs.take()).encode(),
+        &Said::Settled(runs.take().remove(0)).encode(),
         "04
          09 01 02 01         ; session, first number, count, sessions
          09 03 01 ffffffff0f ; too late

@@ -5,7 +5,7 @@
 //! tried again in order, and what failed is not tried again after a later one has arrived.
 
 use super::Chat;
-use super::session::{Fate, Flow, Sid, Waits};
+use super::session::{Fate, Flow, Sid, Waits, narrowed};
 use super::words::{Message, Outcome, Target};
 use crate::ctx::Ctx;
 use crate::id::Name;
@@ -15,7 +15,14 @@ use std::sync::Arc;
 
 impl Chat {
     /// Keeps a message until its user can be reached.
-    pub(super) fn hold(&mut self, ctx: &Ctx, sid: Sid, flow: &mut Flow, message: Arc<Message>) {
+    pub(super) fn hold(
+        &mut self,
+        ctx: &Ctx,
+        sid: Sid,
+        flow: &mut Flow,
+        message: Arc<Message>,
+        local: bool,
+    ) {
         let until = ctx.now.time + ctx.limits.hold_ms;
         flow.held.push_back(message.number);
         if let Target::User(user) = &message.to {
@@ -24,7 +31,8 @@ impl Chat {
         }
         if let Some(session) = self.sessions.get_mut(sid) {
             let bytes = message.body.len() + MESSAGE_COST_BYTES;
-            session.push(ctx.now.time, message.number, bytes, Fate::Held { message, until });
+            let held = Fate::Held { message: message.clone(), until };
+            session.push(ctx.now.time, message.number, bytes, held, local);
         }
     }
 
@@ -52,12 +60,12 @@ impl Chat {
         let Some(place) = session.flows.get_mut(&to) else { return false };
         let (mut flow, from) = (std::mem::take(place), session.user.clone());
         let way_open = self.find_way(sid, &from, &to, &mut flow);
+        self.give_up(ctx.now.time, sid, &mut flow);
         if way_open && flow.under_way == 0 && !flow.to.is_empty() {
             for number in std::mem::take(&mut flow.held) {
                 self.start_again(ctx.now.time, sid, &mut flow, number);
             }
         }
-        self.give_up(ctx.now.time, sid, &mut flow);
         let still = !flow.held.is_empty();
         self.put_back(sid, &to, flow);
         still
@@ -70,29 +78,38 @@ impl Chat {
             sent.fate = Fate::Done(Outcome::Offline);
             return;
         }
-        let (message, nodes) = (message.clone(), Waits::new(&flow.to));
+        let to = narrowed(&flow.to, sent.local).into_owned();
+        if to.is_empty() {
+            flow.held.push_back(number); // the user is elsewhere only
+            return;
+        }
+        let (message, nodes, local) = (message.clone(), Waits::new(&to), sent.local);
         let until = Some(*until);
         (sent.until, sent.at) = (until, now);
         sent.fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
         flow.under_way += 1;
-        for index in &flow.to {
-            self.hand_over(now, *index, sid, &message);
-        }
+        to.iter().for_each(|index| self.hand_over(now, *index, sid, &message));
+        self.hand_over_echo(now, sid, flow, &message, local);
     }
 
-    /// Ends what was held for its time.
+    /// Ends what was held for its time; the sender's other sessions get it all the same.
     fn give_up(&mut self, now: Time, sid: Sid, flow: &mut Flow) {
         let Some(session) = self.sessions.get_mut(sid) else { return };
+        let mut given_up = Vec::new();
         flow.held.retain(|number| {
             let Some(sent) = session.sent(*number) else { return false };
             match &sent.fate {
-                Fate::Held { until, .. } if *until <= now => {
+                Fate::Held { until, message } if *until <= now => {
+                    given_up.push((message.clone(), sent.local));
                     sent.fate = Fate::Done(Outcome::Offline);
                     false
                 }
                 fate => matches!(fate, Fate::Held { .. }),
             }
         });
+        for (message, local) in given_up {
+            self.hand_over_echo(now, sid, flow, &message, local);
+        }
         self.settling.push(sid);
     }
 }

@@ -19,6 +19,7 @@ mod directory;
 mod golden;
 mod hold;
 mod nodes;
+mod own;
 mod presence;
 mod receive;
 mod repeats;
@@ -43,6 +44,7 @@ use crate::time::Time;
 use bytes::Bytes;
 use directory::{Directory, NodeIndex};
 use nodes::Nodes;
+use own::{Asked, LIST_KEPT_MS, List};
 use receive::Arrival;
 use repeats::Repeats;
 use rooms::Room;
@@ -51,7 +53,7 @@ use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use watch::Watchers;
 use wire::{Item, Place, Posts, Run, Runs, Said};
-use words::{ChatEvent, ChatRequest};
+use words::{ChatEvent, ChatRequest, UsersWatch};
 
 /// The shortest time between two tellings of who came and went, in milliseconds: what happens
 /// meanwhile is told together.
@@ -85,19 +87,29 @@ pub(crate) struct Chat {
     own_changes: BTreeMap<(Name, Option<Name>), Item>,
     log: VecDeque<Bytes>,
     log_bytes: usize,
-    last_seen: BTreeMap<Name, u64>,
-    last_seen_order: VecDeque<Name>,
+    /// When, and in which turn.
+    last_seen: BTreeMap<Name, (u64, u64)>,
+    last_seen_order: BTreeMap<u64, Name>,
+    /// Nodes that asked for presence in this step.
+    asked: BTreeMap<NodeId, Asked>,
+    list: Option<List>,
     compare_at: Option<Time>,
     /// Grows with every change of presence: ways that were found before may be others now.
     version: u64,
     // Who is told.
     watchers: Watchers,
+    /// Those who began to watch in this step, and what.
+    new_watches: BTreeMap<SessionId, UsersWatch>,
+    /// Sessions that entered a room in this step.
+    entered: BTreeSet<(Sid, Name)>,
     touched: BTreeMap<Name, Touched>,
     touched_rooms: BTreeMap<Name, BTreeMap<Name, bool>>,
     told_at: Time,
     // Messages.
     repeats: Repeats,
     arrivals: Slab<Arrival>,
+    /// Where the last message that was sent again was found unread: the session, and its number there.
+    last_repeat: (Sid, u64),
     own_answers: Vec<Run>,
     holding: BTreeMap<Name, BTreeSet<Sid>>,
     hold_at: BTreeSet<(Time, Name)>,
@@ -136,15 +148,20 @@ impl Chat {
             log: VecDeque::new(),
             log_bytes: 0,
             last_seen: BTreeMap::new(),
-            last_seen_order: VecDeque::new(),
+            last_seen_order: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            list: None,
             compare_at: None,
             version: 1,
             watchers: Watchers::default(),
+            new_watches: BTreeMap::new(),
+            entered: BTreeSet::new(),
             touched: BTreeMap::new(),
             touched_rooms: BTreeMap::new(),
             told_at: Time(0),
             repeats: Repeats::new(seed),
             arrivals: Slab::new(seed),
+            last_repeat: (0, 0),
             own_answers: Vec::new(),
             holding: BTreeMap::new(),
             hold_at: BTreeSet::new(),
@@ -246,12 +263,14 @@ impl Service for Chat {
             ChatRequest::Received(upto) => {
                 self.sid(session).map(|sid| self.on_received(ctx, sid, upto))
             }
-            ChatRequest::Join(room) => self.sid(session).and_then(|sid| self.join(ctx, sid, room)),
-            ChatRequest::Leave(room) => self.sid(session).map(|sid| self.leave(sid, &room)),
+            ChatRequest::Join(room) => self.sid(session).and_then(|sid| self.join(sid, room)),
+            ChatRequest::Leave(room) => {
+                self.sid(session).map(|sid| self.leave(ctx.now.time, sid, &room))
+            }
             ChatRequest::Status(status) => {
                 self.sid(session).and_then(|sid| self.set_status(sid, status))
             }
-            ChatRequest::WatchUsers(watch) => self.watch_users(ctx, session, watch),
+            ChatRequest::WatchUsers(watch) => self.watch_users(session, watch),
             ChatRequest::Users { limit, .. } if limit > NAMES_MAX => Err(ErrorCode::NamesMax),
             ChatRequest::Users { prefix, after, limit } => {
                 let (users, more) = self.users(&prefix, &after, limit);
@@ -281,7 +300,9 @@ impl Service for Chat {
     fn on_message(&mut self, ctx: &mut Ctx, from: NodeId, body: Bytes) -> Handled {
         match Said::decode(body)? {
             Said::Delta(place, items) => self.on_delta(ctx, from, place, items)?,
-            Said::Ask(place) => self.on_ask(ctx, from, place),
+            Said::Ask { place, list, pages } => {
+                self.asked.insert(from, Asked { place, list, pages });
+            }
             Said::List { place, page, last, items } => {
                 self.on_list(ctx, from, place, (page, last), items)?;
             }
@@ -344,9 +365,12 @@ impl Service for Chat {
             self.try_held(ctx);
         }
         self.spread_changes(ctx);
-        self.send_posts(ctx, 0);
+        self.answer_asks(ctx);
+        self.send_posts(ctx);
         self.send_answers(ctx);
+        self.tell_entered(ctx);
         self.tell_sessions(ctx);
+        self.begin_watches(ctx);
         if self.may_tell() && ctx.now.time >= self.told_at + TELL_PAUSE_MS {
             self.told_at = ctx.now.time;
             self.tell_users(ctx);
@@ -365,6 +389,7 @@ impl Service for Chat {
             self.compare_at,
             self.resend_at,
             self.may_tell().then(|| self.told_at + TELL_PAUSE_MS),
+            self.list.as_ref().map(|list| list.used + LIST_KEPT_MS),
         ]
         .into_iter()
         .flatten()

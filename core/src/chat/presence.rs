@@ -6,6 +6,7 @@
 
 use super::directory::NodeIndex;
 use super::nodes::Node;
+use super::own::{LOG_BYTES_MAX, PAGES_AT_ONCE};
 use super::wire::{Item, Place, Said};
 use super::words::Presence;
 use super::{Chat, Touched};
@@ -14,122 +15,19 @@ use crate::id::{Name, NodeId};
 use crate::limits::{CHAT_BATCH_BYTES, EARLY_DELTAS_MAX, LAST_SEEN_MAX};
 use crate::wire::codec::{Decoded, Malformed};
 use crate::wire::envelope::Tag;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::ops::ControlFlow;
 
 /// How long a delta that came too early waits for those before it, in milliseconds.
 const EARLY_MS: u64 = 300;
 /// How long an answer is waited for, in milliseconds.
 const ASK_PAUSE_MS: u64 = 3_000;
-/// Own deltas that are kept for those who ask.
-const LOG_MAX: usize = 1_024;
-/// Bytes of such deltas.
-const LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Pages of one node's list, at the most: of more than a million users.
 pub(super) const PAGES_MAX: usize = 2_048;
 /// Bytes of one: it ends with the item that fills it.
 pub(super) const PAGE_BYTES: usize = CHAT_BATCH_BYTES + 512;
 
 impl Chat {
-    // This node's own presence
-
-    /// A user's sessions at this node, or their status, changed.
-    pub(super) fn own_user_changed(&mut self, user: &Name) {
-        let sessions = self.by_user.get(user).map_or(0, Vec::len);
-        if sessions == 0 {
-            self.own_status.remove(user);
-        }
-        let item = Item::User {
-            user: user.clone(),
-            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
-            status: self.own_status.get(user).cloned(),
-        };
-        self.own_changes.insert((user.clone(), None), item.clone());
-        self.apply_item(0, item);
-    }
-
-    /// A user's sessions in a room at this node changed.
-    pub(super) fn own_member_changed(&mut self, room: &Name, user: &Name, sessions: u32) {
-        let item = Item::Member { room: room.clone(), user: user.clone(), sessions };
-        self.own_changes.insert((user.clone(), Some(room.clone())), item.clone());
-        self.apply_item(0, item);
-    }
-
-    /// Spreads what changed at this node in this step.
-    pub(super) fn spread_changes(&mut self, ctx: &mut Ctx) {
-        if self.own_changes.is_empty() {
-            return;
-        }
-        let changes = std::mem::take(&mut self.own_changes);
-        // The statistics of what is pushed count entries of data.
-        let weight = std::mem::replace(&mut ctx.weight, 0);
-        let mut pages = Pages::default();
-        changes.values().for_each(|item| pages.push(item));
-        for items in pages.end() {
-            self.own_place.sequence += 1;
-            let said = Said::Delta(self.own_place, items.clone());
-            ctx.send(Tag::CHAT, Dest::All, said.encode());
-            self.log_bytes += items.len();
-            self.log.push_back(items);
-        }
-        ctx.weight = weight;
-        while self.log.len() > LOG_MAX || self.log_bytes > LOG_BYTES_MAX {
-            self.log_bytes -= self.log.pop_front().map_or(0, |items| items.len());
-        }
-    }
-
-    /// Another node asks for what it does not have of this node's presence.
-    pub(super) fn on_ask(&mut self, ctx: &mut Ctx, from: NodeId, asked: Place) {
-        let own = self.own_place;
-        let behind = own.sequence.checked_sub(asked.sequence).filter(|_| asked.boot == own.boot);
-        let logged = behind.map(|behind| usize::try_from(behind).unwrap_or(usize::MAX));
-        let said = match logged.and_then(|behind| self.log.len().checked_sub(behind)) {
-            Some(first) if first < self.log.len() => {
-                let oldest = own.sequence + 1 - self.log.len() as u64;
-                let place = |at: usize| Place { sequence: oldest + at as u64, ..own };
-                let deltas = self.log.iter().enumerate().skip(first);
-                deltas.map(|(at, items)| Said::Delta(place(at), items.clone())).collect()
-            }
-            Some(_) => vec![Said::Delta(own, Bytes::new())],
-            None => self.own_list(),
-        };
-        ctx.stats.presence_lists += 1;
-        for said in said {
-            ctx.send(Tag::CHAT, Dest::Node(from), said.encode());
-        }
-    }
-
-    fn own_list(&self) -> Vec<Said> {
-        let mut pages = Pages::default();
-        self.directory.at_node(0, |name, sessions| {
-            let user = Name::new(Bytes::copy_from_slice(name)).expect("checked when it came");
-            let status = self.own_status.get(&user).cloned();
-            pages.push(&Item::User { user, sessions, status });
-        });
-        for (room, state) in &self.rooms {
-            for (user, at) in &state.members {
-                if let Some(sessions) = at.get(&0) {
-                    let (room, user) = (room.clone(), user.clone());
-                    pages.push(&Item::Member { room, user, sessions: *sessions });
-                }
-            }
-        }
-        let mut pages = pages.end();
-        if pages.is_empty() {
-            pages.push(Bytes::new());
-        }
-        let (place, count) = (self.own_place, pages.len());
-        let page = |(at, items): (usize, _)| Said::List {
-            place,
-            page: at as u64,
-            last: at + 1 == count,
-            items,
-        };
-        pages.into_iter().enumerate().map(page).collect()
-    }
-
-    // Other nodes' presence
-
     /// A node can be reached, in this run; or cannot be reached any more.
     pub(super) fn on_node_reach(&mut self, ctx: &mut Ctx, id: NodeId, boot: Option<u64>) {
         self.version += 1;
@@ -178,15 +76,19 @@ impl Chat {
         place: Place,
         items: Bytes,
     ) -> Decoded<()> {
+        if items.len() > PAGE_BYTES {
+            return Err(Malformed);
+        }
         let Some((index, node)) = self.node_in_run(from, place.boot) else { return Ok(()) };
         if place.sequence <= node.place.sequence {
-            if place.sequence == node.place.sequence {
+            if place.sequence == node.place.sequence && node.early.is_empty() {
                 node.ask_at = None; // the answer that nothing is missing
             }
             return Ok(());
         }
         if place.sequence > node.place.sequence.saturating_add(1) {
-            if node.early.len() < EARLY_DELTAS_MAX {
+            let bytes: usize = node.early.values().map(Bytes::len).sum();
+            if node.early.len() < EARLY_DELTAS_MAX && bytes + items.len() <= LOG_BYTES_MAX {
                 node.early.insert(place.sequence, Bytes::copy_from_slice(&items));
             }
             let due = ctx.now.time + EARLY_MS;
@@ -208,22 +110,23 @@ impl Chat {
         items: Bytes,
     ) -> Decoded<()> {
         let Some((index, node)) = self.node_in_run(from, place.boot) else { return Ok(()) };
-        if page == 0 {
+        if page == 0 && node.pages.as_ref().is_none_or(|(at, _)| *at != place) {
             node.pages = Some((place, Vec::new()));
         }
         let follows =
             |(at, pages): &&mut (Place, Vec<Bytes>)| *at == place && pages.len() as u64 == page;
         let Some((at, pages)) = node.pages.as_mut().filter(follows) else {
-            node.pages = None; // one was lost: what is here is nobody's, and is asked for again
-            return Ok(());
+            return Ok(()); // it is here, or one before it is not and will be asked for
         };
         if pages.len() >= PAGES_MAX || items.len() > PAGE_BYTES {
             node.pages = None;
             return Err(Malformed);
         }
         pages.push(items);
-        node.ask_at = Some(ctx.now.time + ASK_PAUSE_MS);
         if !last {
+            let goes_on = pages.len().is_multiple_of(PAGES_AT_ONCE);
+            let pause_ms = if goes_on { 0 } else { ASK_PAUSE_MS };
+            node.ask_at = Some(ctx.now.time + pause_ms);
             return Ok(());
         }
         let (place, pages) = (*at, std::mem::take(pages));
@@ -232,7 +135,7 @@ impl Chat {
             return Ok(()); // what came meanwhile is newer
         }
         node.place = place;
-        node.ask_at = None;
+        node.ask_at = Some(ctx.now.time + EARLY_MS);
         node.early.retain(|sequence, _| *sequence > place.sequence);
         self.clear_node(index);
         for items in pages {
@@ -298,7 +201,7 @@ impl Chat {
         Item::decode_all(items, |item| self.apply_item(index, item))
     }
 
-    fn apply_item(&mut self, index: NodeIndex, item: Item) {
+    pub(super) fn apply_item(&mut self, index: NodeIndex, item: Item) {
         self.version += 1;
         match item {
             Item::User { user, sessions, status } => {
@@ -358,7 +261,7 @@ impl Chat {
     /// A user as others see them.
     pub(super) fn presence(&self, user: Name) -> Presence {
         let (sessions, status) = self.sessions_of(user.as_bytes());
-        let seen_ms = if sessions > 0 { None } else { self.last_seen.get(&user).copied() };
+        let seen_ms = if sessions > 0 { None } else { self.last_seen_ms(&user) };
         Presence { user, sessions, status, seen_ms }
     }
 
@@ -387,14 +290,28 @@ impl Chat {
 
     /// A user went: when, and nobody is remembered for ever.
     pub(super) fn note_last_seen(&mut self, user: &Name, wall_ms: u64) {
-        if self.last_seen.insert(user.clone(), wall_ms).is_none() {
-            self.last_seen_order.push_back(user.clone());
+        let turn = self.last_seen_order.last_key_value().map_or(0, |(last, _)| last + 1);
+        if let Some((_, before)) = self.last_seen.insert(user.clone(), (wall_ms, turn)) {
+            self.last_seen_order.remove(&before);
         }
-        while self.last_seen_order.len() > LAST_SEEN_MAX {
-            if let Some(oldest) = self.last_seen_order.pop_front() {
-                self.last_seen.remove(&oldest);
-            }
+        self.last_seen_order.insert(turn, user.clone());
+        if self.last_seen_order.len() > LAST_SEEN_MAX
+            && let Some((_, oldest)) = self.last_seen_order.pop_first()
+        {
+            self.last_seen.remove(&oldest);
         }
+    }
+
+    /// When a user who is not here was last seen, in Unix milliseconds.
+    pub(super) fn last_seen_ms(&self, user: &Name) -> Option<u64> {
+        self.last_seen.get(user).map(|(seen_ms, _)| *seen_ms)
+    }
+
+    /// Whether a user who is not here was, as far back as is remembered.
+    pub(super) fn was_seen(&self, user: &Name) -> bool {
+        // Who went just now is noted when it is told.
+        let just_went = self.touched.get(user).is_some_and(|before| before.online);
+        just_went || self.last_seen.contains_key(user)
     }
 
     // Comparing
@@ -405,7 +322,10 @@ impl Chat {
         for (_, node) in self.nodes.iter_mut() {
             if node.reachable && node.ask_at.is_some_and(|at| at <= now) {
                 node.ask_at = Some(now + ASK_PAUSE_MS);
-                ctx.send(Tag::CHAT, Dest::Node(node.id), Said::Ask(node.place).encode());
+                let so_far = node.pages.as_ref().map(|(at, pages)| (at.sequence, pages.len()));
+                let (list, pages) = so_far.unwrap_or_default();
+                let said = Said::Ask { place: node.place, list, pages: pages as u64 };
+                ctx.send(Tag::CHAT, Dest::Node(node.id), said.encode());
             }
         }
         if self.compare_at.is_some_and(|at| at <= now) {
@@ -443,28 +363,5 @@ impl Chat {
                 node.ask_at.get_or_insert(ctx.now.time);
             }
         }
-    }
-}
-
-/// Items packed into pages of bounded size.
-#[derive(Default)]
-struct Pages {
-    done: Vec<Bytes>,
-    page: BytesMut,
-}
-
-impl Pages {
-    fn push(&mut self, item: &Item) {
-        item.encode(&mut self.page);
-        if self.page.len() >= CHAT_BATCH_BYTES {
-            self.done.push(self.page.split().freeze());
-        }
-    }
-
-    fn end(mut self) -> Vec<Bytes> {
-        if !self.page.is_empty() {
-            self.done.push(self.page.freeze());
-        }
-        self.done
     }
 }

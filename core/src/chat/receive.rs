@@ -7,7 +7,7 @@
 use super::Chat;
 use super::directory::NodeIndex;
 use super::repeats::Noted;
-use super::session::Sid;
+use super::session::{Sid, Unread};
 use super::wire::{Run, Said, Sender, TOO_LATE};
 use super::words::{Kind, Message, Target};
 use crate::ctx::{Ctx, Dest};
@@ -27,6 +27,9 @@ pub(super) struct Arrival {
     waiting: u32,
     taken_in: u32,
 }
+
+/// So many unread messages behind the last that was found are looked through first.
+const REPEATS_NEAR: usize = 32;
 
 /// Sessions that are told what became of one message, beside the first.
 const ASKERS_MAX: usize = 8;
@@ -172,16 +175,28 @@ impl Chat {
                 &everyone
             }
         };
-        let unread = local.iter().filter_map(|sid| self.sessions.get(*sid)).find_map(|session| {
-            let found = session.unread.iter().find(|unread| same(&unread.message));
-            found.map(|unread| unread.arrival).filter(|key| *key != 0)
+        let waited_for = |unread: &Unread| unread.arrival != 0 && same(&unread.message);
+        // What is sent again comes in order: the next is not far behind the last that was found.
+        let (last, after) = self.last_repeat;
+        let near = [(last, after, REPEATS_NEAR)].into_iter();
+        let all = local.iter().map(|sid| (*sid, 0, usize::MAX));
+        let found = near.chain(all).find_map(|(sid, after, most)| {
+            let session = self.sessions.get(sid)?;
+            let first = session.first_unread();
+            let skipped = usize::try_from((after + 1).saturating_sub(first)).ok()?;
+            let mut unread = session.unread.iter().skip(skipped).take(most);
+            let at = unread.position(waited_for)? + skipped;
+            Some((sid, first + at as u64, session.unread[at].arrival))
         });
+        if let Some((sid, number, _)) = found {
+            self.last_repeat = (sid, number);
+        }
         let sessions = match (noted, &message.to) {
             (Noted::Late, _) => TOO_LATE,
             (_, Target::Everyone) => 1,
             _ => u32::try_from(local.len()).unwrap_or(u32::MAX).max(1),
         };
-        match unread.and_then(|key| self.arrivals.get_mut(key)) {
+        match found.and_then(|(_, _, key)| self.arrivals.get_mut(key)) {
             // It is not taken in yet: all who asked will be told.
             Some(arrival) => arrival.ask((origin, sender)),
             None => self.answer(origin, sender, message.number, sessions),
@@ -242,8 +257,9 @@ impl Chat {
     pub(super) fn send_answers(&mut self, ctx: &mut Ctx) {
         for index in std::mem::take(&mut self.answering) {
             if let Some(node) = self.nodes.get_mut(index) {
-                let said = Said::Settled(node.runs.take());
-                ctx.send(Tag::CHAT, Dest::Node(node.id), said.encode());
+                for runs in node.runs.take() {
+                    ctx.send(Tag::CHAT, Dest::Node(node.id), Said::Settled(runs).encode());
+                }
             }
         }
     }

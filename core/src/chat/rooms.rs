@@ -2,13 +2,14 @@
 
 use super::Chat;
 use super::directory::NodeIndex;
-use super::session::Sid;
-use super::words::{ChatEvent, Presence};
+use super::session::{Sid, Unread};
+use super::words::{ChatEvent, Presence, Target};
 use crate::ctx::Ctx;
 use crate::error::ErrorCode;
 use crate::id::Name;
 use crate::limits::ROOMS_MAX;
 use crate::request::Event;
+use crate::time::Time;
 use std::collections::BTreeMap;
 
 /// One room.
@@ -23,10 +24,8 @@ pub(super) struct Room {
 }
 
 impl Chat {
-    /// A session enters a room, and is told who is there.
-    pub(super) fn join(&mut self, ctx: &mut Ctx, sid: Sid, name: Name) -> Result<(), ErrorCode> {
-        // What has changed is told from what was told before, which this session did not hear.
-        self.tell_rooms(ctx);
+    /// A session enters a room, and is told at the end of the step who is there.
+    pub(super) fn join(&mut self, sid: Sid, name: Name) -> Result<(), ErrorCode> {
         let session = self.sessions.get_mut(sid).ok_or(ErrorCode::NotConnected)?;
         if session.rooms.contains(&name) {
             return Ok(());
@@ -35,13 +34,26 @@ impl Chat {
             return Err(ErrorCode::RoomsMax);
         }
         session.rooms.insert(name.clone());
-        let (user, connection) = (session.user.clone(), session.connection);
+        let user = session.user.clone();
         self.rooms.entry(name.clone()).or_default().local.push(sid);
         self.recount_member(&name, &user);
-        if let Some(connection) = connection {
-            self.tell_room(ctx, connection, name);
-        }
+        self.entered.insert((sid, name));
         Ok(())
+    }
+
+    /// Tells those who is there who entered rooms in this step: once, however often they did.
+    pub(super) fn tell_entered(&mut self, ctx: &mut Ctx) {
+        if self.entered.is_empty() {
+            return;
+        }
+        // What has changed is told from what was told before, which these did not hear.
+        self.tell_rooms(ctx);
+        for (sid, name) in std::mem::take(&mut self.entered) {
+            let session = self.sessions.get(sid).filter(|session| session.rooms.contains(&name));
+            if let Some(connection) = session.and_then(|session| session.connection) {
+                self.tell_room(ctx, connection, name);
+            }
+        }
     }
 
     /// Tells a session who is in a room.
@@ -51,13 +63,24 @@ impl Chat {
         ctx.event(to, Event::Chat(event));
     }
 
-    /// A session leaves a room.
-    pub(super) fn leave(&mut self, sid: Sid, name: &Name) {
+    /// A session leaves a room. For what it has not taken in of the room nobody waits any more.
+    pub(super) fn leave(&mut self, now: Time, sid: Sid, name: &Name) {
         let Some(session) = self.sessions.get_mut(sid) else { return };
-        if session.rooms.remove(name) {
-            let user = session.user.clone();
-            self.leave_as(sid, &user, name);
+        if !session.rooms.remove(name) {
+            return;
         }
+        let user = session.user.clone();
+        let of_room =
+            |unread: &&mut Unread| matches!(&unread.message.to, Target::Room(room) if room == name);
+        let waited_for = session
+            .unread
+            .iter_mut()
+            .filter(of_room)
+            .map(|unread| (unread.message.clone(), std::mem::take(&mut unread.arrival)));
+        for (message, arrival) in waited_for.collect::<Vec<_>>() {
+            self.on_unread(now, &message, arrival);
+        }
+        self.leave_as(sid, &user, name);
     }
 
     /// A session that is in a room, and perhaps is gone already, leaves it.
@@ -138,7 +161,10 @@ impl Chat {
             if joined.is_empty() && left.is_empty() {
                 continue;
             }
-            for sid in &room.local {
+            let told_all = |sid: &&Sid| {
+                !self.entered.is_empty() && self.entered.contains(&(**sid, name.clone()))
+            };
+            for sid in room.local.iter().filter(|sid| !told_all(sid)) {
                 let Some(connection) = self.sessions.get(*sid).and_then(|s| s.connection) else {
                     continue;
                 };

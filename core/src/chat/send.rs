@@ -6,7 +6,7 @@
 
 use super::Chat;
 use super::directory::NodeIndex;
-use super::session::{Fate, Flow, Sid, Waits};
+use super::session::{Fate, Flow, Sid, Waits, narrowed};
 use super::wire::{Run, Said, TOO_LATE};
 use super::words::{Kind, Message, Outcome, Post, Target};
 use crate::ctx::{Ctx, Dest};
@@ -58,7 +58,8 @@ impl Chat {
             () => None,
         };
         if let Some(code) = refused {
-            session.push(ctx.now.time, post.number, 0, Fate::Done(Outcome::Refused(code)));
+            let refused = Fate::Done(Outcome::Refused(code));
+            session.push(ctx.now.time, post.number, 0, refused, post.local);
             if session.is_deaf() {
                 self.overflowing.push(sid);
             }
@@ -86,7 +87,7 @@ impl Chat {
         if way_open && flow.held.is_empty() {
             self.start(ctx.now.time, sid, flow, message, post.local);
         } else {
-            self.hold(ctx, sid, flow, message);
+            self.hold(ctx, sid, flow, message, post.local);
         }
     }
 
@@ -165,33 +166,25 @@ impl Chat {
 
     /// Sends a message on its way, and its echo.
     fn start(&mut self, now: Time, sid: Sid, flow: &mut Flow, message: Arc<Message>, local: bool) {
-        let Some(session) = self.sessions.get_mut(sid) else { return };
-        let narrowed: Vec<NodeIndex>;
-        let to = match local {
-            false => &flow.to,
-            true => {
-                narrowed = flow.to.iter().filter(|index| **index == 0).copied().collect();
-                &narrowed
-            }
+        let to = narrowed(&flow.to, local);
+        let nobody = match &message.to {
+            Target::User(user) if to.is_empty() && self.was_seen(user) => Outcome::Offline,
+            Target::User(_) => Outcome::Unknown,
+            _ => Outcome::Delivered(0),
         };
+        let Some(session) = self.sessions.get_mut(sid) else { return };
         let bytes = message.body.len() + MESSAGE_COST_BYTES;
         if to.is_empty() {
-            let nobody = match &message.to {
-                Target::User(user) if self.last_seen.contains_key(user) => Outcome::Offline,
-                Target::User(_) => Outcome::Unknown,
-                _ => Outcome::Delivered(0),
-            };
-            session.push(now, message.number, bytes, Fate::Done(nobody));
+            session.push(now, message.number, bytes, Fate::Done(nobody), local);
             self.settling.push(sid);
         } else {
             flow.under_way += 1;
-            let nodes = Waits::new(to);
+            let nodes = Waits::new(&to);
             let fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
-            session.push(now, message.number, bytes, fate);
+            session.push(now, message.number, bytes, fate, local);
         }
-        for index in to.iter().chain(&flow.echo).filter(|index| !local || **index == 0) {
-            self.hand_over(now, *index, sid, &message);
-        }
+        to.iter().for_each(|index| self.hand_over(now, *index, sid, &message));
+        self.hand_over_echo(now, sid, flow, &message, local);
     }
 
     /// Puts a flow in its place, while something of it is under way or held.
@@ -201,6 +194,20 @@ impl Chat {
             session.flows.remove(to);
         } else if let Some(place) = session.flows.get_mut(to) {
             *place = flow;
+        }
+    }
+
+    /// Hands a message to the nodes of the sender's other sessions.
+    pub(super) fn hand_over_echo(
+        &mut self,
+        now: Time,
+        sid: Sid,
+        flow: &Flow,
+        message: &Arc<Message>,
+        local: bool,
+    ) {
+        for index in flow.echo.iter().filter(|index| !local || **index == 0) {
+            self.hand_over(now, *index, sid, message);
         }
     }
 
@@ -253,18 +260,14 @@ impl Chat {
         }
     }
 
-    /// Sends what is gathered for other nodes, once a step or when it is enough for one.
-    pub(super) fn send_posts(&mut self, ctx: &mut Ctx, least_bytes: usize) {
-        let nodes = &mut self.nodes;
-        self.posting.retain(|index| {
-            let Some(node) = nodes.get_mut(*index) else { return false };
-            if node.posts.len() < least_bytes {
-                return true;
+    /// Sends what is gathered for other nodes.
+    pub(super) fn send_posts(&mut self, ctx: &mut Ctx) {
+        for index in std::mem::take(&mut self.posting) {
+            let Some(node) = self.nodes.get_mut(index) else { continue };
+            for posts in node.posts.take() {
+                ctx.send(Tag::CHAT, Dest::Node(node.id), Said::Posts(posts).encode());
             }
-            let said = Said::Posts(node.posts.take());
-            ctx.send(Tag::CHAT, Dest::Node(node.id), said.encode());
-            false
-        });
+        }
     }
 
     /// A node says what became of messages of a session of this node.

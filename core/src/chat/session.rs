@@ -6,6 +6,7 @@ use crate::id::{ClientId, Name, ResumeToken, SessionId};
 use crate::limits::{MESSAGE_COST_BYTES, UNREAD_BYTES_MAX, UNREAD_MAX};
 use crate::limits::{UNSETTLED_BYTES_MAX, UNSETTLED_MAX};
 use crate::time::Time;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub(super) struct Sent {
     pub(super) until: Option<Time>,
     /// Whether a node said that it comes too late.
     pub(super) late: bool,
+    /// Whether it is for sessions of this node only.
+    pub(super) local: bool,
     /// When it was sent on its way last.
     pub(super) at: Time,
     pub(super) fate: Fate,
@@ -99,6 +102,14 @@ pub(super) struct Flow {
     pub(super) delivered: u64,
     /// Numbers of messages that are held, in order.
     pub(super) held: VecDeque<u64>,
+}
+
+/// Of some nodes those that a message goes to: a `local` one to this node only.
+pub(super) fn narrowed(nodes: &[NodeIndex], local: bool) -> Cow<'_, [NodeIndex]> {
+    match local {
+        false => Cow::Borrowed(nodes),
+        true => nodes.iter().filter(|index| **index == 0).copied().collect(),
+    }
 }
 
 /// A session.
@@ -190,9 +201,9 @@ impl Session {
         self.window.len() >= 2 * UNSETTLED_MAX
     }
 
-    pub(super) fn push(&mut self, at: Time, number: u64, bytes: usize, fate: Fate) {
+    pub(super) fn push(&mut self, at: Time, number: u64, bytes: usize, fate: Fate, local: bool) {
         self.window_bytes += bytes;
-        self.window.push_back(Sent { number, bytes, until: None, late: false, at, fate });
+        self.window.push_back(Sent { number, bytes, until: None, late: false, local, at, fate });
     }
 
     /// The sent message of that number.
@@ -247,7 +258,7 @@ mod tests {
         session.resume = Some(ResumeToken([1; 16]));
         for number in 1..=runs {
             let end = if number % 2 == 0 { Outcome::Offline } else { Outcome::Unknown };
-            session.push(Time(0), number, 0, Fate::Done(end));
+            session.push(Time(0), number, 0, Fate::Done(end), false);
             session.settle();
             assert_eq!(session.take_settled().len(), 1, "each is told as it ends");
         }

@@ -1,5 +1,6 @@
 //! Chat between a few engines. The simulator does the rest.
 
+mod ends;
 mod limits;
 
 use super::connect::{NOT_READING, TAKEN_OVER};

@@ -83,33 +83,53 @@ fn strike<K: Ord>(watchers: &mut BTreeMap<K, BTreeSet<SessionId>>, key: &K, sess
 }
 
 impl Chat {
-    /// A session watches users from now on, and is told who is there.
+    /// A session watches users from now on, and is told at the end of the step who is there.
     pub(super) fn watch_users(
         &mut self,
-        ctx: &mut Ctx,
         session: SessionId,
         watch: UsersWatch,
     ) -> Result<(), ErrorCode> {
-        // What has changed is told from what was told before, which this session did not hear.
-        self.tell_users(ctx);
-        let there = match &watch {
-            UsersWatch::None => {
-                self.watchers.set(session, watch);
-                return Ok(());
-            }
-            UsersWatch::Prefix(prefix) => self.users(prefix, b"", usize::MAX).0,
+        match watch {
+            UsersWatch::None => self.unwatch(session),
             UsersWatch::Names(names) if names.len() > NAMES_MAX => {
                 return Err(ErrorCode::NamesMax);
             }
-            UsersWatch::Names(names) => {
-                let names: BTreeSet<&Name> = names.iter().collect();
-                names.into_iter().map(|name| self.presence(name.clone())).collect()
-            }
-        };
-        self.watchers.set(session, watch);
-        let event = ChatEvent::Users { all: true, changes: Arc::new(there) };
-        ctx.event(session, Event::Chat(event));
+            watch => drop(self.new_watches.insert(session, watch)),
+        }
         Ok(())
+    }
+
+    /// A session watches nobody any more.
+    pub(super) fn unwatch(&mut self, session: SessionId) {
+        self.new_watches.remove(&session);
+        self.watchers.set(session, UsersWatch::None);
+    }
+
+    /// Tells those who is there who began to watch in this step: once, however often they asked.
+    pub(super) fn begin_watches(&mut self, ctx: &mut Ctx) {
+        if self.new_watches.is_empty() {
+            return;
+        }
+        // What has changed is told from what was told before, which these did not hear.
+        self.tell_users(ctx);
+        let mut by_prefix: BTreeMap<Bytes, Arc<Vec<Presence>>> = BTreeMap::new();
+        for (session, watch) in std::mem::take(&mut self.new_watches) {
+            let there = match &watch {
+                UsersWatch::None => continue,
+                UsersWatch::Prefix(prefix) => {
+                    let there = || Arc::new(self.users(prefix, b"", usize::MAX).0);
+                    by_prefix.entry(prefix.clone()).or_insert_with(there).clone()
+                }
+                UsersWatch::Names(names) => {
+                    let names: BTreeSet<&Name> = names.iter().collect();
+                    let presence = |name: &Name| self.presence(name.clone());
+                    Arc::new(names.into_iter().map(presence).collect())
+                }
+            };
+            self.watchers.set(session, watch);
+            let event = ChatEvent::Users { all: true, changes: there };
+            ctx.event(session, Event::Chat(event));
+        }
     }
 
     /// Tells watchers what changed since the last time, and notes who was last seen when.
@@ -123,7 +143,7 @@ impl Chat {
             }
             let differs = before.online != online || before.status != presence.status;
             if differs && !self.watchers.is_empty() {
-                let seen_ms = self.last_seen.get(&user).copied().filter(|_| !online);
+                let seen_ms = self.last_seen_ms(&user).filter(|_| !online);
                 changes.push(Presence { seen_ms, ..presence });
             }
         }

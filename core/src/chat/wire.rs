@@ -2,7 +2,9 @@
 
 use super::words::{Kind, Message, Target};
 use crate::id::{ClientId, Name, NodeId};
-use crate::limits::{CHAT_BODY_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX, STATUS_BYTES_MAX};
+use crate::limits::{
+    CHAT_BATCH_BYTES, CHAT_BODY_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX, STATUS_BYTES_MAX,
+};
 use crate::wire::codec::{Decoded, Malformed, Reader, put_bytes, put_varint};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -26,8 +28,9 @@ pub(super) struct Place {
 pub(super) enum Said {
     /// The sender's presence changed: the state at the place, of these items.
     Delta(Place, Bytes),
-    /// The asker has the receiver's presence up to the place.
-    Ask(Place),
+    /// The asker has the receiver's presence up to the place; and, of the list at that sequence,
+    /// so many pages.
+    Ask { place: Place, list: u64, pages: u64 },
     /// A page of all of the sender's presence at the place, counted from 0.
     List { place: Place, page: u64, last: bool, items: Bytes },
     /// Messages; see [`Posts`].
@@ -49,9 +52,11 @@ impl Said {
                 put_place(&mut out, *place);
                 out.put_slice(items);
             }
-            Said::Ask(place) => {
+            Said::Ask { place, list, pages } => {
                 out.put_u8(ASK);
                 put_place(&mut out, *place);
+                put_varint(&mut out, *list);
+                put_varint(&mut out, *pages);
             }
             Said::List { place, page, last, items } => {
                 out.put_u8(LIST);
@@ -87,7 +92,10 @@ impl Said {
         let mut reader = Reader::new(bytes);
         Ok(match reader.u8()? {
             DELTA => Said::Delta(place(&mut reader)?, reader.rest()),
-            ASK => Said::Ask(place(&mut reader)?),
+            ASK => {
+                let place = place(&mut reader)?;
+                Said::Ask { place, list: reader.varint()?, pages: reader.varint()? }
+            }
             LIST => {
                 let (place, number) = (place(&mut reader)?, reader.varint()?);
                 let (page, last) = (number >> 1, number & 1 != 0);
@@ -188,16 +196,20 @@ pub(super) type Sender = u64;
 const SAME_HEAD: u8 = 1;
 const SIGNAL: u8 = 2;
 
-/// Messages on their way to one node. What equals the message before (session, sender, target) is
-/// not said again.
+/// Messages on their way to one node, in batches. What equals the message before (session, sender,
+/// target) is not said again within a batch.
 #[derive(Debug, Default)]
 pub(super) struct Posts {
+    full: Vec<Bytes>,
     bytes: BytesMut,
     head: Option<(Sender, Name, ClientId, Target)>,
 }
 
 impl Posts {
     pub(super) fn push(&mut self, sender: Sender, message: &Message) {
+        if self.bytes.len() >= CHAT_BATCH_BYTES {
+            self.close();
+        }
         let Message { from, client, to, .. } = message;
         let same = self.head.as_ref().is_some_and(|head| {
             head.0 == sender && head.1 == *from && head.2 == *client && head.3 == *to
@@ -232,14 +244,17 @@ impl Posts {
         self.bytes.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+    fn close(&mut self) {
+        self.head = None;
+        self.full.push(self.bytes.split().freeze());
     }
 
-    /// What was gathered; nothing is left.
-    pub(super) fn take(&mut self) -> Bytes {
-        self.head = None;
-        self.bytes.split().freeze()
+    /// The batches that were gathered; nothing is left.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        if !self.bytes.is_empty() {
+            self.close();
+        }
+        std::mem::take(&mut self.full)
     }
 
     /// Reads messages to the end.
@@ -291,9 +306,10 @@ impl Run {
     }
 }
 
-/// Runs on their way to one node.
+/// Runs on their way to one node, in batches.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
+    full: Vec<Bytes>,
     bytes: BytesMut,
     last: Option<Run>,
 }
@@ -320,12 +336,17 @@ impl Runs {
                 put_varint(&mut self.bytes, number);
             }
         }
+        if self.bytes.len() >= CHAT_BATCH_BYTES {
+            self.full.push(self.bytes.split().freeze());
+        }
     }
 
-    /// What was gathered; nothing is left.
-    pub(super) fn take(&mut self) -> Bytes {
+    /// The batches that were gathered; nothing is left.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
         self.flush();
-        self.bytes.split().freeze()
+        let rest = self.bytes.split().freeze();
+        self.full.extend(Some(rest).filter(|rest| !rest.is_empty()));
+        std::mem::take(&mut self.full)
     }
 
     /// Reads runs to the end.
