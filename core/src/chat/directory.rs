@@ -130,11 +130,11 @@ impl Directory {
 
     /// The block that has this key, or would have it.
     fn block_of(&self, key: Key<'_>) -> usize {
-        let begins_before = |block: &Box<[u8]>| {
+        let behind = self.blocks.partition_point(|block| {
             let first = Entry::read(block);
             (first.rest, first.node) <= key
-        };
-        self.blocks.partition_point(begins_before).saturating_sub(1)
+        });
+        behind.saturating_sub(1)
     }
 
     /// Makes two blocks of one.
