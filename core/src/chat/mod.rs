@@ -264,9 +264,7 @@ impl Service for Chat {
                 self.sid(session).map(|sid| self.on_received(ctx, sid, upto))
             }
             ChatRequest::Join(room) => self.sid(session).and_then(|sid| self.join(sid, room)),
-            ChatRequest::Leave(room) => {
-                self.sid(session).map(|sid| self.leave(ctx.now.time, sid, &room))
-            }
+            ChatRequest::Leave(room) => self.sid(session).map(|sid| self.leave(sid, &room)),
             ChatRequest::Status(status) => {
                 self.sid(session).and_then(|sid| self.set_status(sid, status))
             }

@@ -2,14 +2,13 @@
 
 use super::Chat;
 use super::directory::NodeIndex;
-use super::session::{Sid, Unread};
-use super::words::{ChatEvent, Presence, Target};
+use super::session::Sid;
+use super::words::{ChatEvent, Presence};
 use crate::ctx::Ctx;
 use crate::error::ErrorCode;
 use crate::id::Name;
 use crate::limits::ROOMS_MAX;
 use crate::request::Event;
-use crate::time::Time;
 use std::collections::BTreeMap;
 
 /// One room.
@@ -63,24 +62,13 @@ impl Chat {
         ctx.event(to, Event::Chat(event));
     }
 
-    /// A session leaves a room. For what it has not taken in of the room nobody waits any more.
-    pub(super) fn leave(&mut self, now: Time, sid: Sid, name: &Name) {
+    /// A session leaves a room.
+    pub(super) fn leave(&mut self, sid: Sid, name: &Name) {
         let Some(session) = self.sessions.get_mut(sid) else { return };
-        if !session.rooms.remove(name) {
-            return;
+        if session.rooms.remove(name) {
+            let user = session.user.clone();
+            self.leave_as(sid, &user, name);
         }
-        let user = session.user.clone();
-        let of_room =
-            |unread: &&mut Unread| matches!(&unread.message.to, Target::Room(room) if room == name);
-        let waited_for = session
-            .unread
-            .iter_mut()
-            .filter(of_room)
-            .map(|unread| (unread.message.clone(), std::mem::take(&mut unread.arrival)));
-        for (message, arrival) in waited_for.collect::<Vec<_>>() {
-            self.on_unread(now, &message, arrival);
-        }
-        self.leave_as(sid, &user, name);
     }
 
     /// A session that is in a room, and perhaps is gone already, leaves it.

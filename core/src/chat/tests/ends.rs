@@ -121,21 +121,6 @@ fn a_message_for_this_node_only_stays_on_it_also_when_it_was_held() {
 }
 
 #[test]
-fn nobody_waits_for_who_left_the_room() {
-    let mut world = World::chain(2);
-    let (anna, carl) = (Person(0, 11, "Anna"), Person(1, 13, "Carl"));
-    world.people([anna, carl]);
-    for who in [anna, carl] {
-        world.done(who, ChatRequest::Join(name("tea")));
-    }
-    world.run(200);
-    world.send(anna, 1, "room:tea", "hi");
-    world.done(carl, ChatRequest::Leave(name("tea")));
-    assert_eq!(world.ends(anna), [(1, Outcome::Delivered(0))]);
-    assert_eq!(world.heard(carl), ["Anna: hi"], "it had come to him");
-}
-
-#[test]
 fn who_went_a_moment_ago_is_offline_and_not_unknown() {
     let mut world = World::chain(1);
     let (anna, billy) = (Person(0, 11, "Anna"), Person(0, 12, "Billy"));
