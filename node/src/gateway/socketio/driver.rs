@@ -168,13 +168,9 @@ impl Driver {
                 self.on_packets(packets).await?;
                 // What came with it is taken along, so that it goes to the engine at once.
                 let Carrier::WebSocket(socket) = &mut self.carrier else { return Ok(()) };
-                let mut more = Vec::new();
-                while more.len() < PACKETS_MAX
-                    && let Some(packet) = socket.next_now()?
-                {
-                    more.push(packet);
-                }
-                self.on_packets(more).await
+                let (more, ended) = gather(socket);
+                self.on_packets(more).await?;
+                ended
             }
             Inbound::Malformed(why) => Err(End::Malformed(why)),
             Inbound::Poll(poll) => {
@@ -377,6 +373,20 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// The packets that have come already, and whether the client can say more: what it said before
+/// it left counts.
+fn gather(socket: &mut WebSocket) -> (Vec<Packet>, Result<(), End>) {
+    let mut packets = Vec::new();
+    while packets.len() < PACKETS_MAX {
+        match socket.next_now() {
+            Ok(Some(packet)) => packets.push(packet),
+            Ok(None) => break,
+            Err(end) => return (packets, Err(end)),
+        }
+    }
+    (packets, Ok(()))
 }
 
 async fn next(carrier: &mut Carrier) -> Result<Inbound, End> {
