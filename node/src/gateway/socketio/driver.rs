@@ -198,11 +198,21 @@ impl Driver {
     }
 
     async fn on_packets(&mut self, packets: Vec<Packet>) -> Result<(), End> {
+        let taken = self.take(&packets).await;
+        // However that ended, what was said before was said.
+        self.hand_in().await;
+        taken
+    }
+
+    async fn take(&mut self, packets: &[Packet]) -> Result<(), End> {
         let now = Instant::now();
-        for packet in &packets {
+        for packet in packets {
             match self.session.on_packet(packet, now)? {
                 Heard::Nothing => {}
-                Heard::Left => self.user = None,
+                Heard::Left => {
+                    self.hand_in().await;
+                    self.user = None;
+                }
                 Heard::Event { id, data } => {
                     let refused = match packet::decode_event(data) {
                         Ok((name, arguments)) => match chat::read(&name, &arguments) {
@@ -224,7 +234,6 @@ impl Driver {
                 return Err(End::NotReading);
             }
         }
-        self.hand_in().await;
         Ok(())
     }
 
