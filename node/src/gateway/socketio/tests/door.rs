@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn enter(gateway: &Arc<Gateway>, id: usize, address: [u8; 4]) -> Option<Place> {
+fn enter(gateway: &Arc<Gateway>, id: usize, address: impl Into<IpAddr>) -> Option<Place> {
     let socket = Socket { protocol: Protocol::Four, inbound: mpsc::channel(1).0 };
     gateway.enter(&id.to_string(), address.into(), socket)
 }
@@ -24,6 +24,19 @@ fn sockets_that_poll_are_limited_to_the_one_in_all_and_per_address() {
     assert!(enter(&gateway, 102, [127, 0, 0, 1]).is_some());
     drop(near);
     assert!(gateway.lock().sockets.is_empty() && gateway.lock().addresses.is_empty());
+}
+
+#[test]
+fn sockets_that_poll_are_counted_together_in_one_network_of_ipv6() {
+    let gateway = Gateway::new(true, None);
+    let address = |host: usize| [0x2001, 0xdb8, 0, 0, 0, 0, 0, host as u16];
+    let far: Vec<_> =
+        (0..SOCKETS_PER_ADDRESS_MAX).map(|id| enter(&gateway, id, address(id))).collect();
+    assert!(far.iter().all(Option::is_some));
+    assert!(enter(&gateway, 100, address(100)).is_none());
+    assert!(enter(&gateway, 101, [0x2001, 0xdb8, 0, 1, 0, 0, 0, 1]).is_some());
+    drop(far);
+    assert!(gateway.lock().addresses.is_empty());
 }
 
 #[test]
