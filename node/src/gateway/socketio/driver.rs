@@ -10,7 +10,7 @@ use super::engine_io::Packet;
 use super::pace::Pace;
 use super::packet;
 use super::peers::Peer;
-use super::session::{Batch, End, QUEUE_BYTES_MAX, Said as Heard, Session};
+use super::session::{End, QUEUE_BYTES_MAX, Said as Heard, Session};
 use super::watcher::Reader;
 use super::websocket::WebSocket;
 use super::{Gateway, Guest, Place};
@@ -357,7 +357,7 @@ impl Driver {
                     return Ok(());
                 }
                 let batch = queue.take();
-                socket.write(batch.packets).await?;
+                socket.write(batch.all()).await?;
                 batch.received
             }
             Carrier::Polling(polling) => {
@@ -368,12 +368,12 @@ impl Driver {
                 if queue.is_empty() {
                     queue.push(Bytes::from_static(b"6"));
                 }
-                let Batch { packets, received } = queue.take();
-                if let Err(packets) = poll.send(packets) {
-                    queue.restore(Batch { packets, received });
+                let batch = queue.take();
+                if poll.send(batch.all()).is_err() {
+                    queue.restore(batch);
                     return Ok(());
                 }
-                received
+                batch.received
             }
         };
         if let (Some(number), Some(user)) = (received, &self.user) {
