@@ -271,30 +271,33 @@ impl Peer {
         if update.peer != self.other.server.id {
             return Err("this connection is another server's");
         }
+        let told = self.take(update.users);
+        // Even if there was no room for all: those who were let in are this connection's.
+        self.has_told = true;
+        told
+    }
+
+    fn take(&self, told: Users) -> Result<(), &'static str> {
         let mut users = self.users()?;
         let residents = &mut users.residents;
-        match update.users {
+        match told {
             Users::All(names) => {
                 let names: BTreeSet<Name> = names.into_iter().collect();
                 residents.retain(|name, _| names.contains(name));
-                for name in names {
-                    self.add(residents, name)?;
-                }
+                let added = names.into_iter().map(|name| self.add(residents, name));
+                added.fold(Ok(()), Result::and)
             }
             Users::One(name, there) => {
                 if !self.has_told {
                     residents.clear();
                 }
                 if there {
-                    self.add(residents, name)?;
-                } else {
-                    residents.remove(&name);
+                    return self.add(residents, name);
                 }
+                residents.remove(&name);
+                Ok(())
             }
         }
-        drop(users);
-        self.has_told = true;
-        Ok(())
     }
 
     fn add(
