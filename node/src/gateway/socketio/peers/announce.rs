@@ -8,7 +8,7 @@
 //! Limits: `RESEND_PAUSE`, `ASK_PAUSE`, `ASKS_MAX`.
 
 use super::mail::{Mail, Told};
-use super::{Peers, Residence};
+use super::{Peers, Residence, is_object_member};
 use crate::gateway::socketio::chat::update_peer;
 use crate::http::stopped;
 use crate::node::Node;
@@ -187,8 +187,12 @@ impl Announcer {
         (all == 0 && before.is_empty()).then_some(before)
     }
 
-    /// So many connections a user has: tells it if that is new.
+    /// So many connections a user has: tells it if that is new. Of one to whom nobody at a server
+    /// can write without ending it, no server is told.
     fn set(&mut self, name: Name, connections: u32) {
+        if is_object_member(&name) {
+            return;
+        }
         let before = match connections {
             0 => self.own.remove(&name),
             _ => self.own.insert(name.clone(), connections),
@@ -239,6 +243,22 @@ mod tests {
         assert_eq!(announcer.own.len(), 1);
         announcer.ask_some().await;
         assert!(announcer.own.is_empty());
+        node.close().await;
+    }
+
+    #[tokio::test]
+    async fn no_server_is_told_of_a_user_whose_name_is_that_of_a_member_of_all_objects() {
+        let node = node().await;
+        let (peers, mut outs) = bridge(&node);
+        let mut announcer = Announcer::new(peers, &node);
+        announcer.connected.insert(0);
+        announcer.set(name("constructor"), 1);
+        announcer.set(name("Anna"), 1);
+        let told = outs[0].try_recv().unwrap();
+        assert!(told.ends_with(b"\"user\":{\"id\":\"Anna\",\"connections\":1}}]"), "{told:?}");
+        announcer.tell_all(0);
+        let all = outs[0].try_recv().unwrap();
+        assert!(all.ends_with(b"\"list\":[{\"id\":\"Anna\",\"connections\":1}]}]"), "{all:?}");
         node.close().await;
     }
 

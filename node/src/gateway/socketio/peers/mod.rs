@@ -48,6 +48,23 @@ const STRANGERS_MAX: usize = 1_024;
 /// Characters of what it called itself.
 const STRANGER_CHARS_MAX: usize = 64;
 
+/// What every object of JavaScript has. The servers keep their users in a plain object: they take
+/// each of these for a user of theirs, and end when they send to it.
+const OBJECT_MEMBERS: [&str; 12] = [
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
+
 /// The bridge to all original servers.
 pub(crate) struct Peers {
     /// What this node is called among them.
@@ -101,6 +118,11 @@ impl Residence {
     fn is_empty(self) -> bool {
         self.open == 0 && self.changing == 0
     }
+}
+
+/// Whether servers end when they are sent a message from or to `user`.
+fn is_object_member(user: &Name) -> bool {
+    OBJECT_MEMBERS.contains(&user.as_str())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
