@@ -433,7 +433,7 @@ mod tests {
         let (node, gateway) = (tests::node().await, Gateway::new(true, None));
         let guest = Guest { remote: node.addr(), principal: Principal::Owner };
         let (sender, inbound) = mpsc::channel(1);
-        let socket = Socket { protocol: Protocol::Three, inbound: sender };
+        let socket = Socket { protocol: Protocol::Three, reads_bytes: true, inbound: sender };
         let place = gateway.enter("abc", guest.remote.ip(), socket).unwrap();
         let session = Session::open(Protocol::Three, "abc".into(), true, Instant::now());
         let carrier = Carrier::Polling(Polling::new(inbound, place));

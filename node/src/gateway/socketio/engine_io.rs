@@ -249,6 +249,21 @@ pub(super) fn encode_payload(protocol: Protocol, packets: &[Bytes]) -> Bytes {
     out.into()
 }
 
+/// Puts encoded packets into the body of an answer that is declared a stream of bytes, for protocol
+/// 3 only.
+pub(super) fn encode_framed(packets: &[Bytes]) -> Bytes {
+    let mut out = Vec::with_capacity(packets.iter().map(|packet| packet.len() + 9).sum());
+    for packet in packets {
+        let text = std::str::from_utf8(packet).expect("packets are made of text");
+        let text = to_ascii(text);
+        out.push(0);
+        out.extend(text.len().to_string().bytes().map(|digit| digit - b'0'));
+        out.push(LENGTH_END);
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.into()
+}
+
 /// The same JSON in ASCII. In what is written here, other characters occur in JSON strings only.
 fn to_ascii(text: &str) -> std::borrow::Cow<'_, str> {
     if text.is_ascii() {

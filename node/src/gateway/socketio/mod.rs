@@ -69,6 +69,8 @@ struct Polled {
 #[derive(Clone)]
 struct Socket {
     protocol: Protocol,
+    /// Its client reads answers of bytes.
+    reads_bytes: bool,
     inbound: mpsc::Sender<Inbound>,
 }
 
@@ -204,6 +206,8 @@ impl IntoResponse for Refused {
 /// What a request line says.
 struct Asked {
     protocol: Protocol,
+    /// The client reads answers of bytes: with protocol 3, unless it says that it does not.
+    reads_bytes: bool,
     websocket: bool,
     id: Option<String>,
 }
@@ -225,7 +229,9 @@ impl Asked {
         if query.take("j").is_some() {
             return Err(Refused::Transport);
         }
-        Ok(Asked { protocol, websocket, id: query.take("sid").map(|id| id.into_owned()) })
+        let reads_bytes = protocol == Protocol::Three && query.take("b64").is_none();
+        let id = query.take("sid").map(|id| id.into_owned());
+        Ok(Asked { protocol, reads_bytes, websocket, id })
     }
 }
 
@@ -255,7 +261,7 @@ async fn answer(
     match (asked.id, asked.websocket) {
         (None, _) if !reads => Err(Refused::Method),
         (Some(_), true) if !reads => Err(Refused::Request),
-        (None, false) => polling::open(doors, asked.protocol, guest).await,
+        (None, false) => polling::open(doors, asked.protocol, asked.reads_bytes, guest).await,
         (None, true) => {
             let (gateway, node) = (doors.socketio.clone(), doors.node.clone());
             let (stop, bounds) = (doors.stop.clone(), gateway.bounds(ends.remote));

@@ -3,7 +3,8 @@
 use super::*;
 
 fn enter(gateway: &Arc<Gateway>, id: usize, address: impl Into<IpAddr>) -> Option<Place> {
-    let socket = Socket { protocol: Protocol::Four, inbound: mpsc::channel(1).0 };
+    let socket =
+        Socket { protocol: Protocol::Four, reads_bytes: false, inbound: mpsc::channel(1).0 };
     gateway.enter(&id.to_string(), address.into(), socket)
 }
 
@@ -45,4 +46,15 @@ fn users_come_from_this_machine_unless_all_may() {
     let closed = Gateway::new(false, None);
     assert!(closed.admits_users(at([127, 0, 0, 1])) && !closed.admits_users(at([10, 0, 0, 1])));
     assert!(Gateway::new(true, None).admits_users(at([10, 0, 0, 1])));
+}
+
+#[test]
+fn clients_of_protocol_3_read_bytes_unless_they_say_not() {
+    let reads = |query: &str| {
+        let query = format!("transport=polling&{query}");
+        Asked::read(Some(&query)).map(|asked| asked.reads_bytes)
+    };
+    assert_eq!(reads("EIO=3"), Ok(true));
+    assert_eq!(reads("EIO=3&b64=1"), Ok(false));
+    assert_eq!(reads("EIO=4"), Ok(false));
 }
