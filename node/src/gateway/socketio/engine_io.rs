@@ -43,7 +43,7 @@ impl Bounds {
         Bounds { packet_bytes: SERVER_BYTES_MAX, payload_bytes: SERVER_BYTES_MAX };
 }
 
-/// Which engine.io a client speaks: 3 with versions 1 and 2 of Socket.IO, 4 with 3 and 4.
+/// Which engine.io a client speaks: 3 with versions 1.1 to 2 of Socket.IO, 4 with 3 and 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Three,

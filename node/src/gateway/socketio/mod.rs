@@ -1,4 +1,4 @@
-//! `/socket.io/`: the chat of multi-server-chat, for clients of Socket.IO 1, 2, 3 and 4.
+//! `/socket.io/`: the chat of multi-server-chat, for clients of Socket.IO 1.1 and later.
 //!
 //! Reading order: `engine_io` and `packet` (bytes to words), `chat` (words to requests), `session`
 //! (one socket, pure), `driver` (its life), `polling` and `websocket` (what carries it), `watcher`
