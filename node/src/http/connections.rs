@@ -171,7 +171,7 @@ impl Drop for Slot {
 }
 
 /// What is counted together: an IPv4 address, or an IPv6 network of 64 bits. `None` on loopback.
-fn place_of(remote: IpAddr) -> Option<IpAddr> {
+pub(crate) fn place_of(remote: IpAddr) -> Option<IpAddr> {
     match remote.to_canonical() {
         ip if ip.is_loopback() => None,
         IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),

@@ -48,8 +48,8 @@ impl Policy {
         }
         let open = path == "/healthz";
         let server = path == socketio::ROUTE && self.is_server(ends.remote.ip());
-        if !open && !self.open_clients && !server {
-            self.check_local(ends.remote.ip(), headers)?;
+        if !open && !self.open_clients {
+            check_local(ends.remote.ip(), server, headers)?;
         }
         let host = single(headers, &header::HOST).ok_or(Problem::Host)?;
         let authority = head.uri.authority().map(|authority| authority.as_str());
@@ -77,20 +77,6 @@ impl Policy {
 
     fn is_server(&self, remote: IpAddr) -> bool {
         self.servers.as_ref().is_some_and(|servers| servers.is_at(remote))
-    }
-
-    fn check_local(&self, remote: IpAddr, headers: &HeaderMap) -> Result<(), Refusal> {
-        if !remote.to_canonical().is_loopback() {
-            return Err(Problem::NotLocal.because(format!("this request comes from {remote}")));
-        }
-        // A proxy on this machine speaks for clients elsewhere.
-        for name in ["forwarded", "x-forwarded-for"] {
-            if headers.contains_key(name) {
-                let detail = format!("this request came through a proxy, see its {name} header");
-                return Err(Problem::NotLocal.because(detail));
-            }
-        }
-        Ok(())
     }
 
     fn is_own(&self, host: &str, local: IpAddr) -> bool {
@@ -129,6 +115,21 @@ impl Policy {
             false => Err(Problem::Origin.because(format!("{origin:?}"))),
         }
     }
+}
+
+/// Whether a request comes from this machine, or from a server where a server is at `remote`.
+fn check_local(remote: IpAddr, server: bool, headers: &HeaderMap) -> Result<(), Refusal> {
+    if !server && !remote.to_canonical().is_loopback() {
+        return Err(Problem::NotLocal.because(format!("this request comes from {remote}")));
+    }
+    // A proxy on this machine speaks for clients elsewhere, also where a server is on it.
+    for name in ["forwarded", "x-forwarded-for"] {
+        if headers.contains_key(name) {
+            let detail = format!("this request came through a proxy, see its {name} header");
+            return Err(Problem::NotLocal.because(detail));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a browser says that another site made the request.

@@ -44,7 +44,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use connections::Connections;
-pub(crate) use connections::Slot;
+pub(crate) use connections::{Slot, place_of};
 use error::{Problem, Refusal};
 pub(crate) use guard::Policy;
 pub(crate) use limits::HttpLimits;

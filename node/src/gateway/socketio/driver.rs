@@ -10,7 +10,7 @@ use super::engine_io::Packet;
 use super::pace::Pace;
 use super::packet;
 use super::peers::Peer;
-use super::session::{Batch, End, QUEUE_BYTES_MAX, Said as Heard, Session};
+use super::session::{End, QUEUE_BYTES_MAX, Said as Heard, Session};
 use super::watcher::Reader;
 use super::websocket::WebSocket;
 use super::{Gateway, Guest, Place};
@@ -168,13 +168,9 @@ impl Driver {
                 self.on_packets(packets).await?;
                 // What came with it is taken along, so that it goes to the engine at once.
                 let Carrier::WebSocket(socket) = &mut self.carrier else { return Ok(()) };
-                let mut more = Vec::new();
-                while more.len() < PACKETS_MAX
-                    && let Some(packet) = socket.next_now()?
-                {
-                    more.push(packet);
-                }
-                self.on_packets(more).await
+                let (more, ended) = gather(socket);
+                self.on_packets(more).await?;
+                ended
             }
             Inbound::Malformed(why) => Err(End::Malformed(why)),
             Inbound::Poll(poll) => {
@@ -202,11 +198,21 @@ impl Driver {
     }
 
     async fn on_packets(&mut self, packets: Vec<Packet>) -> Result<(), End> {
+        let taken = self.take(&packets).await;
+        // However that ended, what was said before was said.
+        self.hand_in().await;
+        taken
+    }
+
+    async fn take(&mut self, packets: &[Packet]) -> Result<(), End> {
         let now = Instant::now();
-        for packet in &packets {
+        for packet in packets {
             match self.session.on_packet(packet, now)? {
                 Heard::Nothing => {}
-                Heard::Left => self.user = None,
+                Heard::Left => {
+                    self.hand_in().await;
+                    self.user = None;
+                }
                 Heard::Event { id, data } => {
                     let refused = match packet::decode_event(data) {
                         Ok((name, arguments)) => match chat::read(&name, &arguments) {
@@ -228,7 +234,6 @@ impl Driver {
                 return Err(End::NotReading);
             }
         }
-        self.hand_in().await;
         Ok(())
     }
 
@@ -352,7 +357,7 @@ impl Driver {
                     return Ok(());
                 }
                 let batch = queue.take();
-                socket.write(batch.packets).await?;
+                socket.write(batch.all()).await?;
                 batch.received
             }
             Carrier::Polling(polling) => {
@@ -363,12 +368,12 @@ impl Driver {
                 if queue.is_empty() {
                     queue.push(Bytes::from_static(b"6"));
                 }
-                let Batch { packets, received } = queue.take();
-                if let Err(packets) = poll.send(packets) {
-                    queue.restore(Batch { packets, received });
+                let batch = queue.take();
+                if poll.send(batch.all()).is_err() {
+                    queue.restore(batch);
                     return Ok(());
                 }
-                received
+                batch.received
             }
         };
         if let (Some(number), Some(user)) = (received, &self.user) {
@@ -377,6 +382,20 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// The packets that have come already, and whether the client can say more: what it said before
+/// it left counts.
+fn gather(socket: &mut WebSocket) -> (Vec<Packet>, Result<(), End>) {
+    let mut packets = Vec::new();
+    while packets.len() < PACKETS_MAX {
+        match socket.next_now() {
+            Ok(Some(packet)) => packets.push(packet),
+            Ok(None) => break,
+            Err(end) => return (packets, Err(end)),
+        }
+    }
+    (packets, Ok(()))
 }
 
 async fn next(carrier: &mut Carrier) -> Result<Inbound, End> {
@@ -414,7 +433,7 @@ mod tests {
         let (node, gateway) = (tests::node().await, Gateway::new(true, None));
         let guest = Guest { remote: node.addr(), principal: Principal::Owner };
         let (sender, inbound) = mpsc::channel(1);
-        let socket = Socket { protocol: Protocol::Three, inbound: sender };
+        let socket = Socket { protocol: Protocol::Three, reads_bytes: true, inbound: sender };
         let place = gateway.enter("abc", guest.remote.ip(), socket).unwrap();
         let session = Session::open(Protocol::Three, "abc".into(), true, Instant::now());
         let carrier = Carrier::Polling(Polling::new(inbound, place));

@@ -43,7 +43,7 @@ impl Bounds {
         Bounds { packet_bytes: SERVER_BYTES_MAX, payload_bytes: SERVER_BYTES_MAX };
 }
 
-/// Which engine.io a client speaks: 3 with versions 1 and 2 of Socket.IO, 4 with 3 and 4.
+/// Which engine.io a client speaks: 3 with versions 1.1 to 2 of Socket.IO, 4 with 3 and 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Three,
@@ -245,6 +245,21 @@ pub(super) fn encode_payload(protocol: Protocol, packets: &[Bytes]) -> Bytes {
                 out.extend_from_slice(text.as_bytes());
             }
         }
+    }
+    out.into()
+}
+
+/// Puts encoded packets into the body of an answer that is declared a stream of bytes, for protocol
+/// 3 only.
+pub(super) fn encode_framed(packets: &[Bytes]) -> Bytes {
+    let mut out = Vec::with_capacity(packets.iter().map(|packet| packet.len() + 9).sum());
+    for packet in packets {
+        let text = std::str::from_utf8(packet).expect("packets are made of text");
+        let text = to_ascii(text);
+        out.push(0);
+        out.extend(text.len().to_string().bytes().map(|digit| digit - b'0'));
+        out.push(LENGTH_END);
+        out.extend_from_slice(text.as_bytes());
     }
     out.into()
 }

@@ -1,4 +1,4 @@
-//! `/socket.io/`: the chat of multi-server-chat, for clients of Socket.IO 1, 2, 3 and 4.
+//! `/socket.io/`: the chat of multi-server-chat, for clients of Socket.IO 1.1 and later.
 //!
 //! Reading order: `engine_io` and `packet` (bytes to words), `chat` (words to requests), `session`
 //! (one socket, pure), `driver` (its life), `polling` and `websocket` (what carries it), `watcher`
@@ -23,7 +23,7 @@ mod websocket;
 use crate::http::guard::Ends;
 use crate::http::uri::Query;
 use crate::http::who::Who;
-use crate::http::{Doors, upgrade};
+use crate::http::{Doors, place_of, upgrade};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,7 +45,7 @@ use websocket::WebSocket;
 pub(crate) const ROUTE: &str = "/socket.io/";
 /// Sockets that poll, or may still do.
 const SOCKETS_MAX: usize = 16 * 1024;
-/// Such sockets of one address that is not on this machine.
+/// Such sockets of one address that is not on this machine, or of one network of IPv6.
 const SOCKETS_PER_ADDRESS_MAX: usize = 64;
 
 /// All sockets of a node.
@@ -61,7 +61,7 @@ pub(crate) struct Gateway {
 #[derive(Default)]
 struct Polled {
     sockets: HashMap<String, Socket>,
-    /// How many each address elsewhere has.
+    /// How many there are of each address or network elsewhere.
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -69,6 +69,8 @@ struct Polled {
 #[derive(Clone)]
 struct Socket {
     protocol: Protocol,
+    /// Its client reads answers of bytes.
+    reads_bytes: bool,
     inbound: mpsc::Sender<Inbound>,
 }
 
@@ -84,7 +86,8 @@ struct Guest {
 pub(crate) struct Place {
     gateway: Arc<Gateway>,
     id: String,
-    address: IpAddr,
+    /// What it is counted with; `None` on this machine.
+    address: Option<IpAddr>,
 }
 
 impl Gateway {
@@ -106,14 +109,17 @@ impl Gateway {
     /// Makes a socket found under `id`, unless there are too many.
     fn enter(self: &Arc<Gateway>, id: &str, address: IpAddr, socket: Socket) -> Option<Place> {
         let mut polled = self.lock();
-        let local = address.to_canonical().is_loopback();
-        let of_address = polled.addresses.get(&address).copied().unwrap_or(0);
-        let full = polled.sockets.len() >= SOCKETS_MAX
-            || (!local && of_address >= SOCKETS_PER_ADDRESS_MAX);
-        if full {
+        if polled.sockets.len() >= SOCKETS_MAX {
             return None;
         }
-        polled.addresses.insert(address, of_address + 1);
+        let address = place_of(address);
+        if let Some(address) = address {
+            let count = polled.addresses.entry(address).or_default();
+            if *count >= SOCKETS_PER_ADDRESS_MAX {
+                return None;
+            }
+            *count += 1;
+        }
         polled.sockets.insert(id.to_owned(), socket);
         Some(Place { gateway: self.clone(), id: id.to_owned(), address })
     }
@@ -159,10 +165,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut polled = self.gateway.lock();
         polled.sockets.remove(&self.id);
-        if let Some(count) = polled.addresses.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(count) = polled.addresses.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                polled.addresses.remove(&self.address);
+                polled.addresses.remove(&address);
             }
         }
     }
@@ -199,6 +206,8 @@ impl IntoResponse for Refused {
 /// What a request line says.
 struct Asked {
     protocol: Protocol,
+    /// The client reads answers of bytes: with protocol 3, unless it says that it does not.
+    reads_bytes: bool,
     websocket: bool,
     id: Option<String>,
 }
@@ -220,7 +229,9 @@ impl Asked {
         if query.take("j").is_some() {
             return Err(Refused::Transport);
         }
-        Ok(Asked { protocol, websocket, id: query.take("sid").map(|id| id.into_owned()) })
+        let reads_bytes = protocol == Protocol::Three && query.take("b64").is_none();
+        let id = query.take("sid").map(|id| id.into_owned());
+        Ok(Asked { protocol, reads_bytes, websocket, id })
     }
 }
 
@@ -250,7 +261,7 @@ async fn answer(
     match (asked.id, asked.websocket) {
         (None, _) if !reads => Err(Refused::Method),
         (Some(_), true) if !reads => Err(Refused::Request),
-        (None, false) => polling::open(doors, asked.protocol, guest).await,
+        (None, false) => polling::open(doors, asked.protocol, asked.reads_bytes, guest).await,
         (None, true) => {
             let (gateway, node) = (doors.socketio.clone(), doors.node.clone());
             let (stop, bounds) = (doors.stop.clone(), gateway.bounds(ends.remote));

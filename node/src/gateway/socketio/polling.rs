@@ -2,7 +2,7 @@
 //!
 //! Promise: a GET whose client is gone loses nothing, the next one gets it. A POST is answered
 //! once the socket has it, so a client cannot send faster than it is read.
-//! Limits: `INBOUND_MAX`, [`Bounds`](super::engine_io::Bounds).
+//! Limits: `INBOUND_MAX`, `TEXT_BYTES_MAX`, [`Bounds`](super::engine_io::Bounds).
 
 use super::driver::{Carrier, Driver, Inbound, Polling};
 use super::engine_io::{self, Protocol};
@@ -19,15 +19,19 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Requests of one socket that wait for it.
 const INBOUND_MAX: usize = 4;
+/// Bytes of an answer in text to a client that reads bytes, too: version 1 in a browser hands all
+/// of them to one call of a function as its arguments, and larger answers in bytes it does not.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// The first GET: opens a socket and answers with its handshake.
 pub(super) async fn open(
     doors: &Arc<Doors>,
     protocol: Protocol,
+    reads_bytes: bool,
     guest: Guest,
 ) -> Result<Response, Refused> {
     let (gateway, id) = (&doors.socketio, new_id());
-    let (socket, inbound) = socket(protocol);
+    let (socket, inbound) = socket(protocol, reads_bytes);
     let place = gateway.enter(&id, guest.remote.ip(), socket.clone()).ok_or(Refused::Full)?;
     let session = Session::open(protocol, id, true, Instant::now());
     let carrier = Carrier::Polling(Polling::new(inbound, place));
@@ -37,9 +41,9 @@ pub(super) async fn open(
 }
 
 /// Where requests find a socket, and where it finds what they bring.
-fn socket(protocol: Protocol) -> (Socket, mpsc::Receiver<Inbound>) {
+fn socket(protocol: Protocol, reads_bytes: bool) -> (Socket, mpsc::Receiver<Inbound>) {
     let (sender, inbound) = mpsc::channel(INBOUND_MAX);
-    (Socket { protocol, inbound: sender }, inbound)
+    (Socket { protocol, reads_bytes, inbound: sender }, inbound)
 }
 
 /// A GET.
@@ -48,8 +52,13 @@ pub(super) async fn poll(socket: Socket) -> Result<Response, Refused> {
     let sent = socket.inbound.send(Inbound::Poll(answer)).await;
     sent.map_err(|_| Refused::UnknownId)?;
     let packets = packets.await.map_err(|_| Refused::UnknownId)?;
-    let payload = engine_io::encode_payload(socket.protocol, &packets);
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=UTF-8"), NOT_KEPT], payload).into_response())
+    let text = engine_io::encode_payload(socket.protocol, &packets);
+    let (kind, payload) = if socket.reads_bytes && text.len() > TEXT_BYTES_MAX {
+        ("application/octet-stream", engine_io::encode_framed(&packets))
+    } else {
+        ("text/plain; charset=UTF-8", text)
+    };
+    Ok(([(header::CONTENT_TYPE, kind), NOT_KEPT], payload).into_response())
 }
 
 /// A POST.
@@ -84,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_requests_wait_for_a_socket_and_one_more_for_room() {
-        let (socket, mut inbound) = socket(Protocol::Four);
+        let (socket, mut inbound) = socket(Protocol::Four, false);
         let poll = |_| Box::pin(poll(socket.clone()));
         let mut polls: Vec<_> = (0..=INBOUND_MAX).map(poll).collect();
         assert!(polls.iter_mut().all(|poll| poll.now_or_never().is_none()));
@@ -92,5 +101,29 @@ mod tests {
         assert!(inbound.recv().await.is_some());
         assert!(polls.iter_mut().skip(1).all(|poll| poll.now_or_never().is_none()));
         assert_eq!(inbound.len(), INBOUND_MAX);
+    }
+
+    #[tokio::test]
+    async fn the_largest_answer_in_text_is_followed_by_one_in_bytes_for_who_reads_them() {
+        let answered = async |bytes: usize, protocol, reads_bytes| {
+            let (socket, mut inbound) = socket(protocol, reads_bytes);
+            let answer = async {
+                let Some(Inbound::Poll(answer)) = inbound.recv().await else { panic!("no poll") };
+                answer.send(vec![vec![b'4'; bytes].into()]).unwrap();
+            };
+            let (response, ()) = tokio::join!(poll(socket), answer);
+            let response = response.unwrap();
+            let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            (kind, body.len())
+        };
+        let text = |bytes| ("text/plain; charset=UTF-8".to_owned(), bytes);
+        // Behind five digits and a colon.
+        let most = TEXT_BYTES_MAX - 6;
+        assert_eq!(answered(most, Protocol::Three, true).await, text(TEXT_BYTES_MAX));
+        let framed = ("application/octet-stream".to_owned(), TEXT_BYTES_MAX + 2);
+        assert_eq!(answered(most + 1, Protocol::Three, true).await, framed);
+        assert_eq!(answered(most + 1, Protocol::Three, false).await, text(TEXT_BYTES_MAX + 1));
+        assert_eq!(answered(most + 1, Protocol::Four, false).await, text(most + 1));
     }
 }

@@ -202,9 +202,17 @@ pub(super) struct Queue {
 /// What is handed to a transport at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
-    pub(super) packets: Vec<Bytes>,
+    packets: Vec<Bytes>,
+    list: Option<Bytes>,
     /// The messages up to this number are delivered with it.
     pub(super) received: Option<u64>,
+}
+
+impl Batch {
+    /// In the order in which they go.
+    pub(super) fn all(&self) -> Vec<Bytes> {
+        self.packets.iter().chain(&self.list).cloned().collect()
+    }
 }
 
 impl Queue {
@@ -242,17 +250,17 @@ impl Queue {
     /// Takes everything.
     pub(super) fn take(&mut self) -> Batch {
         self.bytes = 0;
-        let packets = std::mem::take(&mut self.packets).into_iter().chain(self.list.take());
-        Batch { packets: packets.collect(), received: self.received.take() }
+        let (packets, list) = (std::mem::take(&mut self.packets).into(), self.list.take());
+        Batch { packets, list, received: self.received.take() }
     }
 
-    /// Puts back what could not be handed over.
+    /// Puts back what could not be handed over, the list only if no newer one waits.
     pub(super) fn restore(&mut self, batch: Batch) {
         let newer = std::mem::take(self);
         for packet in batch.packets.into_iter().chain(newer.packets) {
             self.push(packet);
         }
-        self.list = newer.list;
+        self.list = newer.list.or(batch.list);
         self.received = newer.received.max(batch.received);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Promise: what is written is gathered and leaves with one call; a client that takes in nothing
 //! is given up after `WRITE_TIMEOUT`. Binary messages are told as such and not kept.
-//! Limits: [`Bounds`], `WRITE_TIMEOUT`; buffers are small, since most sockets are idle.
+//! Limits: [`Bounds`], `WRITE_TIMEOUT`, `PONG_BYTES_MAX`; buffers are small, since most sockets are idle.
 
 use super::driver::Inbound;
 use super::engine_io::{Bounds, Kind, Malformed, Packet};
@@ -30,6 +30,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the other side has to take note of a close.
 const CLOSE_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of pongs that wait for a client that does not read; of those after them the newest.
+const PONG_BYTES_MAX: usize = 64 * 1024;
 
 /// One WebSocket, and its place among the connections.
 pub(super) struct WebSocket {
@@ -41,7 +43,7 @@ pub(super) struct WebSocket {
 impl WebSocket {
     /// The node's end, after the upgrade.
     pub(super) async fn accepted(tcp: TcpStream, slot: Slot, bounds: Bounds) -> WebSocket {
-        let config = Some(config(bounds));
+        let config = Some(accepted(bounds));
         let stream = WebSocketStream::from_raw_socket(tcp, Role::Server, config).await;
         WebSocket { stream, bounds, _slot: slot }
     }
@@ -150,10 +152,43 @@ fn read(message: Option<Result<Message, Error>>, bounds: Bounds) -> Result<Optio
     }
 }
 
+/// For the node's end. What it writes goes past the library, which has only control frames left
+/// to write: what waits of them is bounded here.
+fn accepted(bounds: Bounds) -> WebSocketConfig {
+    config(bounds).write_buffer_size(0).max_write_buffer_size(PONG_BYTES_MAX)
+}
+
 /// What can wait to be written is bounded by whoever writes.
 pub(super) fn config(bounds: Bounds) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .max_message_size(Some(bounds.packet_bytes))
         .max_frame_size(Some(bounds.packet_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn so_many_bytes_of_pongs_wait_for_a_client_that_does_not_read_and_no_more() {
+        let (ours, mut theirs) = tokio::io::duplex(1_000);
+        let config = Some(accepted(Bounds::CLIENT));
+        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, config).await;
+        // The longest, masked with zeros.
+        let ping = [&[0x89, 0x80 + 125][..], &[0; 4 + 125]].concat();
+        for _ in 0..2 * PONG_BYTES_MAX / 125 {
+            theirs.write_all(&ping).await.unwrap();
+            assert!(matches!(socket.next().await, Some(Ok(Message::Ping(_)))));
+        }
+        let mut pongs = Vec::new();
+        let flush = async {
+            socket.flush().await.unwrap();
+            drop(socket);
+        };
+        tokio::join!(flush, async { theirs.read_to_end(&mut pongs).await.unwrap() });
+        let most = 1_000 + PONG_BYTES_MAX;
+        assert!((most..most + 127).contains(&pongs.len()), "the newest too: {}", pongs.len());
+    }
 }

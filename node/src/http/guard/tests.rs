@@ -173,16 +173,23 @@ fn no_page_opens_a_link() {
 
 #[test]
 fn listed_chat_servers_get_to_the_door_of_socket_io_and_no_further() {
-    let list =
-        r#"{"servers":[{"id":"a","ip":"127.0.0.1","port":1},{"id":"b","ip":"10.0.0.2","port":2}]}"#;
+    let list = r#"{"servers":[{"id":"a","ip":"127.0.0.1","port":1},
+        {"id":"b","ip":"10.0.0.2","port":2},{"id":"c","ip":"127.0.0.1","port":3}]}"#;
     let servers = Some(Servers::read(list, "a").unwrap());
     let policy = Policy { servers, ..Policy::default() };
-    let from = |uri, remote| {
-        let case = get(uri).with("host", "10.0.0.1:3655").between(remote, "10.0.0.1:3655");
-        case.problem(&policy)
-    };
+    let case =
+        |uri, remote| get(uri).with("host", "10.0.0.1:3655").between(remote, "10.0.0.1:3655");
+    let from = |uri, remote| case(uri, remote).problem(&policy);
     let refused = Some(Problem::NotLocal);
     assert_eq!(from("/socket.io/?EIO=3", "10.0.0.2:5000"), None);
     assert_eq!(from("/v1/status", "10.0.0.2:5000"), refused);
     assert_eq!(from("/socket.io/?EIO=3", "10.0.0.3:5000"), refused);
+    // Where a server is, a proxy may be too.
+    for remote in ["127.0.0.1:5000", "10.0.0.2:5000"] {
+        assert_eq!(from("/socket.io/?EIO=3", remote), None);
+        for header in ["x-forwarded-for", "forwarded"] {
+            let proxied = case("/socket.io/?EIO=3", remote).with(header, "203.0.113.1");
+            assert_eq!(proxied.problem(&policy), refused, "{remote} {header}");
+        }
+    }
 }

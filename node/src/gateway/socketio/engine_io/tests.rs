@@ -70,6 +70,13 @@ fn payloads_for_protocol_3_are_ascii_and_count_the_same_for_all() {
 }
 
 #[test]
+fn payloads_of_bytes_are_ascii_in_frames() {
+    let packets = [Bytes::from_static("4\"é123\"".as_bytes()), Bytes::from_static(b"3")];
+    let payload = encode_framed(&packets);
+    assert_eq!(&payload[..], b"\0\x01\x02\xff4\"\\u00e9123\"\0\x01\xff3");
+}
+
+#[test]
 fn limits_hold_to_the_byte() {
     let packet = |bytes: usize| Bytes::from("4".repeat(bytes));
     assert!(Packet::decode(packet(PACKET_BYTES_MAX), Bounds::CLIENT).is_ok());
@@ -123,10 +130,17 @@ proptest! {
     fn what_is_written_is_read(texts in proptest::collection::vec("\\PC{0,20}", 1..5)) {
         let json = |text: &String| serde_json::to_string(text).unwrap();
         let packets: Vec<_> = texts.iter().map(|text| Bytes::from(format!("4{}", json(text)))).collect();
-        for protocol in [Protocol::Three, Protocol::Four] {
-            let read = decode(protocol, encode_payload(protocol, &packets)).unwrap();
-            let read: Vec<String> =
-                read.iter().map(|packet| serde_json::from_str(packet.text()).unwrap()).collect();
+        let framed = encode_framed(&packets);
+        for read in [
+            decode(Protocol::Three, encode_payload(Protocol::Three, &packets)),
+            decode(Protocol::Four, encode_payload(Protocol::Four, &packets)),
+            decode_payload(Protocol::Three, &framed, true, Bounds::CLIENT),
+        ] {
+            let read: Vec<String> = read
+                .unwrap()
+                .iter()
+                .map(|packet| serde_json::from_str(packet.text()).unwrap())
+                .collect();
             prop_assert_eq!(&read, &texts);
         }
     }

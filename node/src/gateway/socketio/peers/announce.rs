@@ -7,8 +7,8 @@
 //! server too are asked for now and then.
 //! Limits: `RESEND_PAUSE`, `ASK_PAUSE`, `ASKS_MAX`.
 
-use super::Peers;
 use super::mail::{Mail, Told};
+use super::{Peers, Residence, is_object_member};
 use crate::gateway::socketio::chat::update_peer;
 use crate::http::stopped;
 use crate::node::Node;
@@ -56,6 +56,8 @@ struct Announcer {
     resend_at: Instant,
     /// The user who was asked for last.
     asked: Option<Name>,
+    /// Who was nowhere at all when asked for with those.
+    gone: Vec<(Name, Residence)>,
 }
 
 /// Announces until the node stops.
@@ -95,7 +97,8 @@ impl Announcer {
     fn new(peers: Arc<Peers>, node: &Node) -> Announcer {
         let (own, connected, resend) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let (chat, resend_at) = (node.session(Principal::Owner), Instant::now());
-        Announcer { peers, chat, own, connected, resend, resend_at, asked: None }
+        let (asked, gone) = (None, Vec::new());
+        Announcer { peers, chat, own, connected, resend, resend_at, asked, gone }
     }
 
     async fn watch(&self) {
@@ -111,7 +114,7 @@ impl Announcer {
                 self.tell_all(index);
             }
             Told::Connected(index, false) => drop(self.connected.remove(&index)),
-            Told::Changed(name) => self.ask(name).await,
+            Told::Changed(name) => drop(self.ask(name).await),
             Told::Came(address) => {
                 let servers = self.peers.servers.iter().enumerate();
                 let there = servers.filter(|(_, other)| other.server.is_at(address));
@@ -131,7 +134,7 @@ impl Announcer {
         for change in changes.iter() {
             match self.peers.residence(&change.user) {
                 None => self.set(change.user.clone(), change.sessions),
-                Some(_) => self.ask(change.user.clone()).await,
+                Some(_) => drop(self.ask(change.user.clone()).await),
             }
             // What is told of that user from now on is newer than those sessions.
             if change.sessions == 0 {
@@ -149,33 +152,47 @@ impl Announcer {
         self.peers.forget_others(online);
     }
 
-    /// Asks for some users of other servers, the next ones each time.
+    /// Asks for some users of other servers, the next ones each time. Whoever came and went so fast
+    /// that the mesh does not tell is forgotten the next time: news of the time before has come then.
     async fn ask_some(&mut self) {
+        for (name, residence) in std::mem::take(&mut self.gone) {
+            if self.peers.residence(&name) == Some(residence) {
+                self.peers.forget(&name);
+            }
+        }
         let names = self.peers.residents_after(self.asked.as_ref(), ASKS_MAX);
         self.asked = names.last().cloned().filter(|_| names.len() == ASKS_MAX);
         for name in names {
-            self.ask(name).await;
+            if let Some(residence) = self.ask(name.clone()).await {
+                self.gone.push((name, residence));
+            }
         }
     }
 
-    /// Asks the engine how many connections a user has who also has some at other servers.
-    async fn ask(&mut self, name: Name) {
-        let Some(before) = self.peers.residence(&name) else { return };
-        if before.changing > 0 {
-            return;
-        }
+    /// Asks the engine how many connections a user has who also has some at other servers. Answers
+    /// the residence of one who has none anywhere.
+    async fn ask(&mut self, name: Name) -> Option<Residence> {
+        let before = self.peers.residence(&name).filter(|residence| residence.changing == 0)?;
         let (prefix, after) = (name.as_bytes().clone(), Bytes::new());
         let request = ChatRequest::Users { prefix, after, limit: 1 };
-        let Reply::Users(users, _) = self.chat.ask(Request::Chat(request)).await else { return };
+        let Reply::Users(users, _) = self.chat.ask(Request::Chat(request)).await else {
+            return None;
+        };
         let all = users.first().filter(|one| one.user == name).map_or(0, |one| one.sessions);
         // Whoever has changed it since then has it asked again.
-        if self.peers.residence(&name) == Some(before) {
-            self.set(name, all.saturating_sub(before.open));
+        if self.peers.residence(&name) != Some(before) {
+            return None;
         }
+        self.set(name, all.saturating_sub(before.open));
+        (all == 0 && before.is_empty()).then_some(before)
     }
 
-    /// So many connections a user has: tells it if that is new.
+    /// So many connections a user has: tells it if that is new. Of one to whom nobody at a server
+    /// can write without ending it, no server is told.
     fn set(&mut self, name: Name, connections: u32) {
+        if is_object_member(&name) {
+            return;
+        }
         let before = match connections {
             0 => self.own.remove(&name),
             _ => self.own.insert(name.clone(), connections),
@@ -208,7 +225,7 @@ impl Announcer {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{bridge, name};
-    use super::super::{Residence, WAITING_MAX, lock};
+    use super::super::{WAITING_MAX, lock};
     use super::*;
     use crate::gateway::socketio::tests::node;
 
@@ -226,6 +243,46 @@ mod tests {
         assert_eq!(announcer.own.len(), 1);
         announcer.ask_some().await;
         assert!(announcer.own.is_empty());
+        node.close().await;
+    }
+
+    #[tokio::test]
+    async fn no_server_is_told_of_a_user_whose_name_is_that_of_a_member_of_all_objects() {
+        let node = node().await;
+        let (peers, mut outs) = bridge(&node);
+        let mut announcer = Announcer::new(peers, &node);
+        announcer.connected.insert(0);
+        announcer.set(name("constructor"), 1);
+        announcer.set(name("Anna"), 1);
+        let told = outs[0].try_recv().unwrap();
+        assert!(told.ends_with(b"\"user\":{\"id\":\"Anna\",\"connections\":1}}]"), "{told:?}");
+        announcer.tell_all(0);
+        let all = outs[0].try_recv().unwrap();
+        assert!(all.ends_with(b"\"list\":[{\"id\":\"Anna\",\"connections\":1}]}]"), "{all:?}");
+        node.close().await;
+    }
+
+    #[tokio::test]
+    async fn who_came_and_went_unseen_is_forgotten_unless_somebody_is_just_coming() {
+        let node = node().await;
+        let (peers, _) = bridge(&node);
+        let mut announcer = Announcer::new(peers.clone(), &node);
+        let known = [Residence::default(), Residence { changing: 1, ..Residence::default() }];
+        lock(&peers.shared)
+            .residents
+            .extend(known.into_iter().enumerate().map(|(n, residence)| (name(n), residence)));
+        announcer.ask_some().await;
+        assert_eq!(peers.residence(&name(0)), Some(known[0]), "news of its time may be on the way");
+        announcer.ask_some().await;
+        assert_eq!(peers.residence(&name(0)), None);
+        assert_eq!(peers.residence(&name(1)), Some(known[1]));
+        // Since it was asked for, somebody has come and gone once more.
+        lock(&peers.shared).residents.insert(name(0), known[0]);
+        announcer.ask_some().await;
+        let changed = Residence { changes: 1, ..known[0] };
+        lock(&peers.shared).residents.insert(name(0), changed);
+        announcer.ask_some().await;
+        assert_eq!(peers.residence(&name(0)), Some(changed));
         node.close().await;
     }
 

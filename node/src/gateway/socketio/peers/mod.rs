@@ -48,6 +48,23 @@ const STRANGERS_MAX: usize = 1_024;
 /// Characters of what it called itself.
 const STRANGER_CHARS_MAX: usize = 64;
 
+/// What every object of JavaScript has. The servers keep their users in a plain object: they take
+/// each of these for a user of theirs, and end when they send to it.
+const OBJECT_MEMBERS: [&str; 12] = [
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
+
 /// The bridge to all original servers.
 pub(crate) struct Peers {
     /// What this node is called among them.
@@ -101,6 +118,11 @@ impl Residence {
     fn is_empty(self) -> bool {
         self.open == 0 && self.changing == 0
     }
+}
+
+/// Whether servers end when they are sent a message from or to `user`.
+fn is_object_member(user: &Name) -> bool {
+    OBJECT_MEMBERS.contains(&user.as_str())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -271,30 +293,33 @@ impl Peer {
         if update.peer != self.other.server.id {
             return Err("this connection is another server's");
         }
+        let told = self.take(update.users);
+        // Even if there was no room for all: those who were let in are this connection's.
+        self.has_told = true;
+        told
+    }
+
+    fn take(&self, told: Users) -> Result<(), &'static str> {
         let mut users = self.users()?;
         let residents = &mut users.residents;
-        match update.users {
+        match told {
             Users::All(names) => {
                 let names: BTreeSet<Name> = names.into_iter().collect();
                 residents.retain(|name, _| names.contains(name));
-                for name in names {
-                    self.add(residents, name)?;
-                }
+                let added = names.into_iter().map(|name| self.add(residents, name));
+                added.fold(Ok(()), Result::and)
             }
             Users::One(name, there) => {
                 if !self.has_told {
                     residents.clear();
                 }
                 if there {
-                    self.add(residents, name)?;
-                } else {
-                    residents.remove(&name);
+                    return self.add(residents, name);
                 }
+                residents.remove(&name);
+                Ok(())
             }
         }
-        drop(users);
-        self.has_told = true;
-        Ok(())
     }
 
     fn add(

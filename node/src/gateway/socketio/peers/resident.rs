@@ -1,6 +1,6 @@
 //! A user of another server, as a session of this mesh.
 
-use super::{Other, Peers, lock};
+use super::{Other, Peers, is_object_member, lock};
 use crate::gateway::socketio::chat::{self, Im};
 use crate::gateway::socketio::random;
 use crate::session::Session;
@@ -112,10 +112,13 @@ fn leaves(peers: &Peers, message: &Message) -> bool {
     !shared.foreign.contains(&client) && !shared.local.has(client, number)
 }
 
-/// What the other server is sent of a message, unless it has it.
+/// What the other server is sent of a message, unless it has it or would end of it.
 fn forward(other: &Other, message: &Message) -> Option<Bytes> {
     // The seed knows messages to one user only.
     let Target::User(to) = &message.to else { return None };
+    if is_object_member(&message.from) || is_object_member(to) {
+        return None;
+    }
     let is_new = lock(&other.sent).note(message.client, message.number);
     is_new.then(|| chat::im(&message.from, to, true, &message.body))
 }
@@ -123,7 +126,7 @@ fn forward(other: &Other, message: &Message) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{bridge, name};
-    use super::super::{Told, WAITING_MAX};
+    use super::super::{OBJECT_MEMBERS, Told, WAITING_MAX};
     use super::*;
     use crate::gateway::socketio::tests::{in_time, node};
     use futures_util::FutureExt;
@@ -144,6 +147,33 @@ mod tests {
         assert_eq!((&mut more).now_or_never(), None);
         assert_eq!(in_time(more).await, Ok(()));
         drop(anna);
+        node.close().await;
+    }
+
+    #[tokio::test]
+    async fn no_server_is_sent_a_message_with_the_name_of_a_member_of_all_objects() {
+        let node = node().await;
+        let (peers, _) = bridge(&node);
+        let other = &peers.servers[0];
+        let mut number = 0;
+        let mut is_sent = |from: &str, to: &str| {
+            number += 1;
+            let message = Message {
+                from: name(from),
+                client: ClientId(1),
+                number,
+                to: Target::User(name(to)),
+                kind: Kind::Message,
+                sent_ms: 0,
+                remote: false,
+                body: im().body,
+            };
+            forward(other, &message).is_some()
+        };
+        for member in OBJECT_MEMBERS {
+            assert!(!is_sent(member, "Anna") && !is_sent("Anna", member), "{member}");
+        }
+        assert!(is_sent("Anna", "Billy") && is_sent("Constructor", "constructors"));
         node.close().await;
     }
 

@@ -135,6 +135,22 @@ async fn so_many_users_of_a_server_are_let_in_and_one_more_is_refused() {
 }
 
 #[tokio::test]
+async fn a_list_with_one_user_too_many_lets_the_others_in_and_they_stay() {
+    let node = node().await;
+    let (peers, _) = bridge(&node);
+    let mut server = peers.peer(Ipv4Addr::LOCALHOST.into(), "server-1").unwrap();
+    let update = |users| Update { peer: "server-1".into(), users };
+    let users = || lock(&peers.servers[0].users).residents.len();
+    let all = update(Users::All((0..=RESIDENTS_MAX).map(name).collect()));
+    assert_eq!(server.update(all), Err("too many users of one server"));
+    assert_eq!(users(), RESIDENTS_MAX);
+    assert_eq!(server.update(update(Users::One(name(0), false))), Ok(()));
+    assert_eq!(users(), RESIDENTS_MAX - 1);
+    drop(server);
+    node.close().await;
+}
+
+#[tokio::test]
 async fn so_many_users_of_all_servers_are_known_and_one_more_is_refused() {
     let node = node().await;
     let (peers, _) = bridge(&node);

@@ -17,7 +17,7 @@ fn opened(protocol: Protocol) -> (Session, Instant) {
 
 fn texts(session: &mut Session) -> Vec<String> {
     let text = |packet: Bytes| String::from_utf8(packet.to_vec()).unwrap();
-    session.queue.take().packets.into_iter().map(text).collect()
+    session.queue.take().all().into_iter().map(text).collect()
 }
 
 /// Says what leaves nothing for anybody else.
@@ -128,9 +128,20 @@ fn a_waiting_list_of_users_is_replaced_by_the_newest() {
     queue.push(Bytes::from_static(b"b"));
     queue.push_list(Bytes::from_static(b"new"));
     queue.restore(batch);
-    assert_eq!(queue.bytes(), 5);
+    assert_eq!(queue.bytes(), 2);
     queue.push_list(Bytes::from_static(b"newest"));
     let batch = queue.take();
-    assert_eq!(batch.packets, ["a", "old", "b", "newest"]);
+    assert_eq!(batch.all(), ["a", "b", "newest"]);
     assert_eq!((batch.received, queue.bytes(), queue.is_empty()), (Some(3), 0, true));
+}
+
+#[test]
+fn a_list_of_users_that_comes_back_is_a_list_still() {
+    let mut queue = Queue::default();
+    queue.push_list(vec![b' '; QUEUE_BYTES_MAX + 1].into());
+    let batch = queue.take();
+    queue.restore(batch);
+    assert_eq!((queue.bytes(), queue.is_empty()), (0, false));
+    queue.push_list(Bytes::from_static(b"new"));
+    assert_eq!(queue.take().all(), ["new"]);
 }

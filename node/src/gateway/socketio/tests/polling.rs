@@ -81,6 +81,24 @@ async fn version_4_talks_over_polling_to_a_websocket() {
 }
 
 #[tokio::test]
+async fn what_is_posted_together_with_a_farewell_is_delivered() {
+    let node = node().await;
+    let mut billy = Client::named(node.addr(), 4, "Billy").await;
+    for farewell in ["41", "1", "4x"] {
+        let (anna, _) = Poller::open(node.addr(), 4).await;
+        assert_eq!(anna.post("40\u{1e}42[\"identify\",\"Anna\"]").await.0, 200);
+        let im = |text| format!("42[\"im\",{{\"to\":\"Billy\",\"text\":\"{text}\"}}]");
+        let post = [im("one"), im("two"), farewell.to_owned()].join("\u{1e}");
+        assert_eq!(anna.post(post).await, (200, "ok".into()));
+        for text in ["one", "two"] {
+            let said = billy.next_said().await;
+            assert!(said.contains(&format!("\"text\":\"{text}\"")), "{farewell}: {said}");
+        }
+    }
+    node.close().await;
+}
+
+#[tokio::test]
 async fn a_poll_whose_client_is_gone_loses_nothing() {
     let node = node().await;
     let (anna, _) = Poller::open(node.addr(), 4).await;

@@ -158,6 +158,26 @@ async fn who_only_writes_is_closed() {
 }
 
 #[tokio::test]
+async fn what_is_said_just_before_leaving_is_delivered() {
+    let node = node().await;
+    let mut billy = Client::named(node.addr(), 3, "Billy").await;
+    for leaving in [Message::Close(None), Message::text("x")] {
+        let mut anna = Client::connect(node.addr(), 3).await;
+        let identify = "42[\"identify\",\"Anna\"]".to_owned();
+        let ims: Vec<_> = (0..5).map(|n| im("Anna", "Billy", &n.to_string())).collect();
+        // They leave with one write.
+        for text in [identify].iter().chain(&ims) {
+            anna.0.feed(Message::text(text)).await.unwrap();
+        }
+        anna.0.send(leaving).await.unwrap();
+        for im in ims {
+            assert_eq!(billy.next_said().await, im);
+        }
+    }
+    node.close().await;
+}
+
+#[tokio::test]
 async fn a_stopping_node_says_so() {
     let node = node().await;
     let mut client = Client::named(node.addr(), 4, "Anna").await;
