@@ -51,8 +51,8 @@ async fn request_with(
     (status.parse().unwrap(), body.to_owned())
 }
 
-/// A client over WebSocket.
-pub(super) struct Client(WebSocketStream<TcpStream>);
+/// A client over WebSocket, and the list of users that it was told last.
+pub(super) struct Client(WebSocketStream<TcpStream>, Vec<String>);
 
 impl Client {
     /// Connects and enters.
@@ -69,7 +69,7 @@ impl Client {
     pub(super) async fn dial(address: SocketAddr, query: &str) -> Client {
         let tcp = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/socket.io/?{query}&transport=websocket");
-        Client(tokio_tungstenite::client_async(url, tcp).await.unwrap().0)
+        Client(tokio_tungstenite::client_async(url, tcp).await.unwrap().0, Vec::new())
     }
 
     /// Connects, identifies, and waits until the list has the name.
@@ -88,7 +88,14 @@ impl Client {
     pub(super) async fn next(&mut self) -> String {
         loop {
             match in_time(self.0.next()).await {
-                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(event) = text.strip_prefix("42[\"update_client\",") {
+                        let event: serde_json::Value =
+                            serde_json::from_str(&event[..event.len() - 1]).unwrap();
+                        self.1 = serde_json::from_value(event["list"].clone()).unwrap();
+                    }
+                    return text.to_string();
+                }
                 Some(Ok(Message::Close(frame))) => {
                     return format!("closed {:?}", frame.map(|frame| u16::from(frame.code)));
                 }
@@ -110,15 +117,12 @@ impl Client {
 
     /// Waits for a list with some names and without others.
     pub(super) async fn until_listed(&mut self, with: &[&str], without: &[&str]) {
-        loop {
+        let listed = |all: &[String], name: &&str| all.iter().any(|one| one == name);
+        while !with.iter().all(|name| listed(&self.1, name))
+            || without.iter().any(|name| listed(&self.1, name))
+        {
             let text = self.next().await;
             assert!(!text.starts_with("closed"), "{text}");
-            let Some(event) = text.strip_prefix("42[\"update_client\",") else { continue };
-            let event: serde_json::Value = serde_json::from_str(&event[..event.len() - 1]).unwrap();
-            let has = |name: &&str| event["list"].as_array().unwrap().iter().any(|one| one == name);
-            if with.iter().all(has) && !without.iter().any(has) {
-                return;
-            }
         }
     }
 }
