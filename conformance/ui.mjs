@@ -150,6 +150,26 @@ await check('history stays over a reload, once', async () => {
   await becomes(() => bubbles(a), before);
 });
 
+await check('a window whose timers come once a minute stays connected', async () => {
+  const slow = await window();
+  await slow.clock.install();
+  const pongs = [];
+  slow.on('websocket', ws => ws.on('framereceived', ({ payload }) => { if (payload.includes('"pong"')) pongs.push(payload); }));
+  await slow.goto(`${first}/?as=slow#/chat`);
+  await online(slow);
+  await slow.evaluate(() => {
+    window.seen = [];
+    const state = document.getElementById('state');
+    new MutationObserver(() => window.seen.push(state.dataset.state)).observe(state, { attributeFilter: ['data-state'] });
+  });
+  for (const minute of [1, 2, 3]) {
+    await slow.clock.fastForward(60_000);
+    await becomes(() => pongs.length >= minute, true);
+  }
+  same(await slow.evaluate(() => window.seen.filter(state => state !== 'online')), []);
+  await slow.context().close();
+});
+
 const MANY = 30;
 if (option('restart')) {
   await check('a restart of a node loses no message and repeats none, in both directions', async () => {

@@ -8,9 +8,10 @@
 import { tab } from './identity.js';
 import { Outbox } from './outbox.js';
 
-const PAUSE_MS_MIN = 400, PAUSE_MS_MAX = 15_000; // between attempts: doubles, less up to a half
+// Between attempts, the first of which is made at once: doubles, less up to a half.
+const PAUSE_MS_MIN = 400, PAUSE_MS_MAX = 15_000;
 const CONNECT_MS_MAX = 8_000;                    // for an attempt, until it is welcomed
-const PING_MS = 20_000, SILENCE_MS_MAX = 30_000;
+const PING_MS = 20_000, PONG_MS_MAX = 10_000;    // of silence, and until it is answered
 const WINDOW = 256;
 const BREAK_OFF = 4000;                          // our own close code
 
@@ -21,6 +22,7 @@ export class Socket {
   #timer = null;
   #attempts = 0;
   #heard = 0;
+  #pinged = 0;
   #sent = 0;      // the highest number that went out over this connection
   #received = 0;  // the last message that was kept
   #requests = 0;
@@ -204,17 +206,24 @@ export class Socket {
       this.#become('elsewhere', { why: 'This conversation goes on in another window.' });
       return;
     }
-    const most = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** this.#attempts++);
+    // A page that is not looked at has a timer a minute: later than a session is kept.
+    if (this.#attempts++ === 0 && code !== 4029) { this.#connect(); return; }
+    const most = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** (this.#attempts - 2));
     const pause = (code === 4029 ? 5_000 : 0) + most * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.#connect(), pause);
     this.#become('waiting', { until: Date.now() + pause });
   }
 
-  // A connection that died without a word is noticed here: browsers do not.
+  // A connection that died without a word is noticed here: browsers do not. Silence alone is no
+  // sign of it, for this may be called a minute late.
   #pulse() {
     if (!this.online) return;
-    const silent = performance.now() - this.#heard;
-    if (silent > SILENCE_MS_MAX) this.#lost(this.#ws, {});
-    else if (silent > PING_MS) this.say({ op: 'ping' });
+    const now = performance.now();
+    if (this.#pinged > this.#heard) {
+      if (now - this.#pinged >= PONG_MS_MAX) this.#lost(this.#ws, {});
+    } else if (now - this.#heard > PING_MS) {
+      this.#pinged = now;
+      this.say({ op: 'ping' });
+    }
   }
 }
