@@ -142,6 +142,54 @@ await check('a message to nobody says so, and can be sent again', async () => {
   await say(a, 'Is anybody there?');
   await a.waitForSelector('[data-state=unknown] button:text-is("Send again")');
 });
+await check('a search opens nobody whose name is only similar', async () => {
+  for (const asked of ['eve', 'ann', 'billy']) {
+    await a.fill('[aria-label="Search people and rooms"]', asked);
+    await a.keyboard.press('Enter');
+    await a.waitForSelector(`.talk h1:text-is("${asked}")`);
+  }
+  await a.fill('[aria-label="Search people and rooms"]', '');
+});
+await check('a list keeps the focus and the selection when its first element goes', async () => {
+  same(await a.evaluate(async () => {
+    const { el, sync } = await import('/ui/dom.js'), list = el('ul');
+    const draw = names => sync(list, names, name => name, name => el('li', {}, el('button', {}, name)));
+    document.body.append(list);
+    draw(['one', 'two', 'three']);
+    list.lastChild.firstChild.focus();
+    getSelection().selectAllChildren(list.children[1]);
+    const moved = new MutationObserver(() => {});
+    moved.observe(list, { childList: true });
+    draw(['two', 'three', 'four']);
+    const said = [document.activeElement.textContent, getSelection().toString().trim(), moved.takeRecords().length];
+    list.remove();
+    return said;
+  }), ['three', 'two', 2]);
+});
+await check('what came while a window was closed lands below its history', async () => {
+  const late = await window();
+  await late.goto(`${first}/?as=late#/chat/u%2Fanna`);
+  await online(late);
+  await open(a, 'late');
+  await say(a, 'before');
+  await late.waitForSelector('.bubble:text-is("before")');
+  await late.goto('about:blank');
+  await say(a, 'after');
+  await late.addInitScript(() => { // a history that takes its time
+    const { open } = IDBFactory.prototype;
+    IDBFactory.prototype.open = function (...what) {
+      const asked = open.apply(this, what), slow = { get result() { return asked.result; } };
+      asked.onupgradeneeded = event => slow.onupgradeneeded?.(event);
+      asked.onsuccess = event => setTimeout(() => slow.onsuccess(event), 500);
+      return slow;
+    };
+  });
+  await late.goto(`${first}/?as=late#/chat/u%2Fanna`);
+  await late.waitForSelector('.bubble:text-is("after")');
+  await late.waitForSelector('.bubble:text-is("before")');
+  same(await bubbles(late), ['before', 'after']);
+  await late.context().close();
+});
 await check('history stays over a reload, once', async () => {
   await open(a, billy);
   const before = await bubbles(a);

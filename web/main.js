@@ -56,7 +56,8 @@ async function begin(user) {
   byId('me').hidden = byId('state').hidden = false;
   byId('me').replaceChildren(avatar(user), el('span', { dir: 'auto' }, user));
   socket.open(user, client);
-  await chat.load();
+  await chat.load(); // before anything comes, which would land above it
+  socket.connect();
   if (innerWidth > 760 && !location.hash) go('#/chat/all'); else route();
 }
 

@@ -55,6 +55,7 @@ export class Socket {
 
   get online() { return this.state.name === 'online'; }
 
+  // Takes up what this window kept as `user`; then `connect`, when what comes can be taken in.
   open(user, client) {
     this.user = user;
     this.client = client;
@@ -62,8 +63,9 @@ export class Socket {
     const kept = tab.get('session');
     this.session = kept?.token;
     this.#received = kept?.received ?? 0;
-    this.#connect();
   }
+
+  connect() { if (this.state.name === 'idle') this.#connect(); }
 
   // Ends the session for good, so that the user is seen to go.
   close() {
