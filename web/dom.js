@@ -53,17 +53,17 @@ export function icon(name) {
 // Makes the children of `list` those of `items`, in order. Elements are kept by key, so that
 // focus, selection and scroll places stay. `draw(element, item)` fills in, also a new one.
 export function sync(list, items, keyOf, make, draw) {
-  const old = list.kept ?? new Map(), kept = new Map();
+  const old = list.kept ?? new Map(), kept = new Map(items.map(item => [keyOf(item), item]));
+  // First, or all that follow would be moved, and what is moved loses them.
+  for (const [key, element] of old) if (!kept.has(key)) element.remove();
   let place = list.firstChild;
-  for (const item of items) {
-    const key = keyOf(item), element = old.get(key) ?? make(item);
+  for (const [key, item] of kept) {
+    const element = old.get(key) ?? make(item);
     draw?.(element, item);
     kept.set(key, element);
-    old.delete(key);
     if (element === place) place = place.nextSibling;
     else list.insertBefore(element, place);
   }
-  for (const element of old.values()) element.remove();
   list.kept = kept;
 }
 

@@ -7,6 +7,7 @@ import { signOf } from './sidebar.js';
 
 const SHOWN = 150;
 const NEAR_PX = 80; // from the end, where new messages keep the view at the end
+const QUIET_MS = 500; // until what was drawn has been looked at by whatever reads it out
 
 const STATES = {
   pending: ['…', 'on its way'], delivered: ['✓', 'delivered'], read: ['✓✓', 'read'],
@@ -63,7 +64,7 @@ export class TalkView {
     set(this.field, 'placeholder', talk.kind === 'all' ? 'Message to everyone' : `Message to ${talk.name}`);
     text(this.wrong, '');
     this.grow();
-    this.draw();
+    this.#drawQuietly();
     this.scroll.scrollTop = this.scroll.scrollHeight;
     chat.see(talk);
     if (matchMedia('(pointer: fine)').matches) this.field.focus();
@@ -92,6 +93,14 @@ export class TalkView {
     const writing = chat.typing(talk);
     text(this.typing, writing.length === 0 ? '' : writing.length > 2 ? 'Several people are writing …'
       : `${writing.join(' and ')} ${writing.length > 1 ? 'are' : 'is'} writing …`);
+  }
+
+  // What was said before is not read out as if it came now.
+  #drawQuietly() {
+    set(this.log, 'aria-live', 'off');
+    this.draw();
+    clearTimeout(this.quiet);
+    this.quiet = setTimeout(() => set(this.log, 'aria-live', 'polite'), QUIET_MS);
   }
 
   #aboutOf(talk, person) {
@@ -141,7 +150,7 @@ export class TalkView {
   #showEarlier() {
     const fromEnd = this.scroll.scrollHeight - this.scroll.scrollTop;
     this.shown += SHOWN;
-    this.draw();
+    this.#drawQuietly();
     this.scroll.scrollTop = this.scroll.scrollHeight - fromEnd;
   }
 
