@@ -71,6 +71,8 @@ const anna = 'anna', billy = 'billy';
 
 await check('a name is asked for at first, and an unusable one is refused in words', async () => {
   await a.goto(first);
+  await a.waitForSelector('#name');
+  for (let i = 0; i < 3; i++) await a.keyboard.press('Escape');
   await a.fill('#name', ' anna');
   await a.keyboard.press('Enter');
   await a.waitForSelector('.wrong:has-text("no space at either end")');

@@ -124,13 +124,17 @@ export function announce(words) { document.getElementById('say').textContent = w
 export function dialog(title, content, action, submit, mayCancel = true) {
   const wrong = el('p', { class: 'wrong', role: 'alert' });
   const cancel = mayCancel && el('button', { type: 'button', class: 'quiet', onclick: () => box.close() }, 'Cancel');
+  let done = mayCancel;
   const form = el('form', { method: 'dialog', onsubmit: event => {
     event.preventDefault();
     const problem = submit(form);
-    if (problem) text(wrong, problem); else box.close();
+    if (problem) { text(wrong, problem); return; }
+    done = true;
+    box.close();
   } }, el('h2', { id: 'dialog-title' }, title), ...content, wrong,
   el('div', { class: 'row end' }, cancel || null, el('button', { class: 'main' }, action)));
-  const box = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => box.remove(),
+  // A second Escape closes a dialog whatever is said to `cancel`.
+  const box = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => { if (done) box.remove(); else box.showModal(); },
     oncancel: event => { if (!mayCancel) event.preventDefault(); } }, form);
   document.body.append(box);
   box.showModal();
