@@ -108,6 +108,11 @@ await check('a text that looks like HTML is shown as it is', async () => {
   await becomes(async () => (await bubbles(b)).at(-1), nasty);
   same(await b.locator('.bubble > *').count(), 0);
 });
+await check('half of a surrogate pair goes out as a sign that stands for it', async () => {
+  await a.locator('.composer textarea').evaluate(field => { field.value = `half ${String.fromCharCode(0xd83d)}`; });
+  await a.locator('.composer textarea').press('Enter');
+  await becomes(async () => (await bubbles(b)).at(-1), 'half \ufffd');
+});
 await check('typing is seen, and ends', async () => {
   await b.locator('.composer textarea').pressSequentially('hm');
   await a.waitForSelector('.typing:text-is("billy is writing …")');

@@ -13,6 +13,9 @@ const PAUSE_MS_MIN = 400, PAUSE_MS_MAX = 15_000;
 const CONNECT_MS_MAX = 8_000;                    // for an attempt, until it is welcomed
 const PING_MS = 20_000, PONG_MS_MAX = 10_000;    // of silence, and until it is answered
 const WINDOW = 256;
+// Half a surrogate pair is no text in UTF-8: the node would break off, again and again.
+const toText = frame => JSON.stringify(frame, (_, value) =>
+  typeof value === 'string' ? value.replace(/\p{Cs}/gu, '\uFFFD') : value);
 const BREAK_OFF = 4000;                          // our own close code
 
 export class Socket {
@@ -87,7 +90,7 @@ export class Socket {
   // Says something of the moment; false if there is no connection to say it on.
   say(frame) {
     if (!this.online) return false;
-    this.#ws.send(JSON.stringify(frame));
+    this.#ws.send(toText(frame));
     return true;
   }
 
@@ -193,7 +196,7 @@ export class Socket {
     if (!this.online) return;
     for (const frame of this.outbox.waiting.slice(0, WINDOW)) {
       if (frame.n <= this.#sent) continue;
-      this.#ws.send(JSON.stringify(frame));
+      this.#ws.send(toText(frame));
       this.#sent = frame.n;
     }
   }
