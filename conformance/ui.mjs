@@ -291,8 +291,58 @@ await check('what somebody else changed is not overwritten unseen', async () => 
   await b.click('text=Keep mine');
   await becomes(() => a.inputValue('.value textarea'), '{\n  "key": "lost"\n}');
 });
+const write = (path, value, query = '') => fetch(`${first}/v1/data/${path}${query}`,
+  { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) });
+await check('what was not saved is there again when its value is', async () => {
+  await write(`${key}/garden/gate`, 'shut');
+  await a.fill('.value textarea', '{"key": "half a thought');
+  await open(a, 'gate');
+  await becomes(() => a.inputValue('.value textarea'), '"shut"');
+  await open(a, 'shed');
+  same(await a.inputValue('.value textarea'), '{"key": "half a thought');
+  await a.waitForSelector('.value header p:has-text("Written")');
+  same(await a.isVisible('.clash'), false);
+});
+await check('what is typed while a value is saved stays, and is no clash with oneself', async () => {
+  const url = `**/v1/data/${key}/garden/shed*`;
+  let put = null;
+  await a.route(url, route => (route.request().method() === 'PUT' ? put = route : route.continue()));
+  await a.fill('.value textarea', '{"key": "lost"}');
+  await a.click('.value >> text=Save');
+  await becomes(() => put !== null, true);
+  await a.fill('.value textarea', '{"key": "lost again"}');
+  await put.continue();
+  await a.waitForSelector('.value button.main:enabled');
+  await becomes(() => a.textContent('.unseen#say'), 'Saved.');
+  same(await a.inputValue('.value textarea'), '{"key": "lost again"}');
+  await a.unroute(url);
+  await a.click('.value >> text=Save');
+  await becomes(() => b.inputValue('.value textarea'), '{\n  "key": "lost again"\n}');
+  same(await a.isVisible('.clash'), false);
+});
+await check('a value that ends by itself still does when it was changed', async () => {
+  const path = `${key}/garden/key`, ends = async () => Number((await fetch(`${first}/v1/data/${path}`)).headers.get('folkmoot-expires'));
+  await write(path, 'lent', '?ttl=600');
+  const before = await ends();
+  await a.goto(`${first}/#/value/${encodeURIComponent(path)}`);
+  await becomes(() => a.inputValue('.value textarea'), '"lent"');
+  await a.fill('.value textarea', '"back"');
+  await a.click('.value >> text=Save');
+  await becomes(async () => (await fetch(`${second}/v1/data/${path}`)).json(), 'back');
+  same(Math.abs(await ends() - before) < 5_000, true);
+});
+await check('a path with a slash at its end is one without', async () => {
+  await a.fill('#data [type=search]', `${key}/garden/`);
+  await a.keyboard.press('Enter');
+  await a.waitForSelector('#data .rows .name:text-is("gate")');
+  await a.goto(`${first}/#/data/${encodeURIComponent('two//slashes')}`);
+  await a.waitForSelector('#data .hint:has-text("does not answer as it should")');
+  await a.goto(`${first}/#/value/${encodeURIComponent(`${key}/garden/shed`)}`);
+  await a.waitForSelector('.value header p:has-text("Written")');
+});
 await check('a value is deleted for both', async () => {
   await a.click('.value >> text=Delete');
+  await a.click('dialog button.main');
   await becomes(() => b.inputValue('.value textarea'), '');
   same((await fetch(`${second}/v1/data/${key}/garden/shed`)).status, 404);
 });
