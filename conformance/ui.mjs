@@ -146,6 +146,7 @@ await check('a room has members, and its messages arrive', async () => {
 await check('a message to nobody says so, and can be sent again', async () => {
   await a.fill('[aria-label="Search people and rooms"]', `nobody-${key}`);
   await a.keyboard.press('Enter');
+  await a.waitForSelector(`.talk h1:text-is("nobody-${key}")`);
   await say(a, 'Is anybody there?');
   await a.waitForSelector('[data-state=unknown] button:text-is("Send again")');
 });
@@ -223,6 +224,36 @@ await check('a window whose timers come once a minute stays connected', async ()
   }
   same(await slow.evaluate(() => window.seen.filter(state => state !== 'online')), []);
   await slow.context().close();
+});
+
+await check('a history that cannot be kept is told of, and holds nothing up', async () => {
+  const full = await window(), received = [];
+  full.on('websocket', ws => ws.on('framesent', ({ payload }) => { if (payload.includes('"received"')) received.push(payload); }));
+  await full.goto(`${first}/?as=full#/chat/u%2Fanna`);
+  await online(full);
+  await full.evaluate(() => {
+    const { transaction } = IDBDatabase.prototype;
+    IDBDatabase.prototype.transaction = () => {
+      IDBDatabase.prototype.transaction = transaction;
+      throw new DOMException('The database connection is closing.', 'InvalidStateError');
+    };
+  });
+  await open(a, 'full');
+  await say(a, 'not kept');
+  await full.waitForSelector('.toast:has-text("does not keep the messages")');
+  await say(a, 'kept');
+  await becomes(() => received.length > 0, true);
+  await full.reload();
+  await full.waitForSelector('.bubble:text-is("kept")');
+  await full.context().close();
+});
+await check('a room that the node refuses is left, in words', async () => {
+  const rooms = await window();
+  await rooms.addInitScript(all => { localStorage['folkmoot:rooms:rooms'] ??= all; }, JSON.stringify(Array.from({ length: 65 }, (_, i) => `${i}-${key}`)));
+  await rooms.goto(`${first}/?as=rooms#/chat`);
+  await rooms.waitForSelector(`.toast:has-text("You are not in 64-${key}: ")`);
+  same(await rooms.evaluate(() => JSON.parse(localStorage['folkmoot:rooms:rooms']).length), 64);
+  await rooms.context().close();
 });
 
 const MANY = 30;

@@ -25,14 +25,15 @@ export class Chat {
   #keeping = Promise.resolve(); // the history takes one after the other
 
   // `changed()` is called after anything changed, often; `came(message)` for a new message of
-  // somebody else.
-  constructor(socket, user, { changed, came }) {
-    Object.assign(this, { socket, user, changed, came });
+  // somebody else, `tell(words)` for what went wrong.
+  constructor(socket, user, { changed, came, tell }) {
+    Object.assign(this, { socket, user, changed, came, tell });
     this.rooms = this.#shared('rooms', []);
     this.read = this.#shared('read', {});
     this.seen = new Map(this.#shared('seen', []));
     this.talk('all');
     for (const room of this.rooms) this.talk(`r/${room}`);
+    store.onTrouble(() => tell('This browser does not keep the messages now: they are gone when this window is.'));
     socket.on('message', frame => this.#onMessage(frame));
     socket.on('signal', frame => this.#onSignal(frame));
     socket.on('settled', frame => this.#onSettled(frame));
@@ -127,7 +128,16 @@ export class Chat {
     this.talk(`r/${room}`);
     if (!this.rooms.includes(room)) this.#share('rooms', this.rooms = [...this.rooms, room]);
     this.changed();
-    return this.socket.ask({ op: 'join', room });
+    this.#enter(room);
+  }
+
+  // An answer without a code is none of the node's: the next welcome asks again.
+  async #enter(room) {
+    const { op, code, detail } = await this.socket.ask({ op: 'join', room });
+    if (op !== 'error' || !code) return;
+    this.#share('rooms', this.rooms = this.rooms.filter(one => one !== room));
+    this.tell(`You are not in ${room}: ${detail}`);
+    this.changed();
   }
 
   leave(talk) {
@@ -157,7 +167,7 @@ export class Chat {
   #wish() {
     this.socket.say({ op: 'users', prefix: '' });
     if (this.status) this.socket.say({ op: 'status', text: this.status });
-    for (const room of this.rooms) this.socket.say({ op: 'join', room });
+    for (const room of this.rooms) this.#enter(room);
   }
 
   #message(frame, talk, state) {
@@ -255,7 +265,7 @@ export class Chat {
     if (key === `folkmoot:${this.user}:rooms`) {
       const rooms = this.#shared('rooms', []);
       for (const room of this.rooms) if (!rooms.includes(room)) this.socket.say({ op: 'leave', room });
-      for (const room of rooms) if (!this.rooms.includes(room)) this.socket.say({ op: 'join', room });
+      for (const room of rooms) if (!this.rooms.includes(room)) this.#enter(room);
       for (const room of rooms) this.talk(`r/${room}`);
       this.rooms = rooms;
     }

@@ -116,8 +116,20 @@ export function ago(ms) {
   return DAY.format(ms);
 }
 
+const TOLD_MS = 12_000;
+
 // Says something to those who listen instead of looking.
 export function announce(words) { document.getElementById('say').textContent = words; }
+
+// Shows for a while what went wrong, to everybody.
+let untold;
+export function tell(words) {
+  const told = document.getElementById('told');
+  told.textContent = words;
+  told.onclick = () => { told.textContent = ''; };
+  clearTimeout(untold);
+  untold = setTimeout(told.onclick, TOLD_MS);
+}
 
 // A modal dialog over everything; closes on Escape, on its `Cancel`, and when `submit(form)`
 // answers nothing; an answer is shown as what is wrong.

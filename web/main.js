@@ -2,7 +2,7 @@
 //
 // Addresses: #/chat, #/chat/<talk>, #/data/<prefix>, #/value/<path>, #/mesh.
 
-import { announce, avatar, dialog, el, icon, set, soon, text } from './dom.js';
+import { announce, avatar, dialog, el, icon, set, soon, tell, text } from './dom.js';
 import { clientOf, keepName, nameProblem, savedName, shared, tab } from './identity.js';
 import { Chat, words } from './chat.js';
 import { DataSection } from './data.js';
@@ -48,7 +48,7 @@ function decode(text) {
 async function begin(user) {
   keepName(user);
   const client = await clientOf(user);
-  chat = new Chat(socket, user, { changed: draw, came });
+  chat = new Chat(socket, user, { changed: draw, came, tell });
   talk = new TalkView(chat, () => { go('#/chat'); sidebar.field.focus(); });
   sidebar = new Sidebar(chat, openTalk);
   byId('chat').replaceChildren(sidebar.element, talk.element,
@@ -140,7 +140,7 @@ socket.on('state', ({ name, why }) => {
   if (name === 'refused') askName(why);
   drawState();
 });
-socket.on('error', ({ error }) => announce(`The node refused: ${error}`));
+socket.on('error', ({ detail, error }) => tell(`The node refused that: ${detail ?? error}`));
 setInterval(drawState, 500);
 byId('state').onclick = () => socket.retry();
 byId('me').onclick = askStatus;

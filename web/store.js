@@ -6,7 +6,10 @@
 // Limits: MESSAGES_MAX a user, the oldest go first.
 
 const MESSAGES_MAX = 2_000;
-let opened = null;
+let opened = null, trouble = null;
+
+// Calls `handler()` once, when something could not be kept.
+export function onTrouble(handler) { trouble = handler; }
 
 function open() {
   opened ??= new Promise(resolve => {
@@ -16,7 +19,10 @@ function open() {
       const messages = asked.result.createObjectStore('messages', { keyPath: ['user', 'client', 'm'] });
       messages.createIndex('got', ['user', 'got']);
     };
-    asked.onsuccess = () => resolve(asked.result);
+    asked.onsuccess = () => {
+      asked.result.onclose = () => { opened = null; };
+      resolve(asked.result);
+    };
     asked.onerror = asked.onblocked = () => resolve(null);
   });
   return opened;
@@ -24,13 +30,20 @@ function open() {
 
 // Runs `work(messages)` in one transaction; resolves when it is kept, or could not be.
 async function within(mode, work) {
-  const database = await open();
-  if (!database) return;
-  await new Promise(resolve => {
-    const transaction = database.transaction('messages', mode);
-    transaction.oncomplete = transaction.onerror = transaction.onabort = () => resolve();
-    work(transaction.objectStore('messages'));
-  });
+  try {
+    const database = await open();
+    if (!database) return;
+    await new Promise((resolve, failed) => {
+      const transaction = database.transaction('messages', mode);
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => failed(transaction.error);
+      work(transaction.objectStore('messages'));
+    });
+  } catch {
+    opened = null; // perhaps it can be opened anew
+    trouble?.();
+    trouble = null;
+  }
 }
 
 const ofUser = user => IDBKeyRange.bound([user], [user, []]);
