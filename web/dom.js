@@ -104,8 +104,10 @@ export function avatar(name, sign) {
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
-export const clock = ms => CLOCK.format(ms);
-export const day = ms => DAY.format(ms);
+// A time that somebody else has written, as one that can be shown, whatever it is.
+export const instant = ms => new Date(Math.max(0, Math.min(Number(ms) || 0, 8.64e15)));
+export const clock = ms => CLOCK.format(instant(ms));
+export const day = ms => DAY.format(instant(ms));
 
 // How long ago, in words that need no redrawing for a minute.
 export function ago(ms) {
@@ -113,7 +115,7 @@ export function ago(ms) {
   if (minutes < 1) return 'just now';
   if (minutes < 60) return `${minutes} min ago`;
   if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ago`;
-  return DAY.format(ms);
+  return day(ms);
 }
 
 const TOLD_MS = 12_000;

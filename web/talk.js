@@ -1,7 +1,7 @@
 // The right side of Chat: one talk, its messages, and where one writes.
 // Limits: SHOWN messages are drawn, more on request.
 
-import { ago, avatar, clock, day, el, icon, set, soon, sync, text } from './dom.js';
+import { ago, avatar, clock, day, el, icon, instant, set, soon, sync, text } from './dom.js';
 import { BODY_BYTES_MAX, words } from './chat.js';
 import { signOf } from './sidebar.js';
 
@@ -119,7 +119,7 @@ export class TalkView {
     const element = el('li', { class: message.mine ? 'mine' : null },
       el('p', { class: 'day', hidden: true }), el('p', { class: 'from', dir: 'auto' }, message.from),
       el('p', { class: 'bubble', dir: 'auto' }, words(message.body)),
-      el('p', { class: 'foot' }, el('time', { datetime: new Date(message.at).toISOString() }, clock(message.at)),
+      el('p', { class: 'foot' }, el('time', { datetime: instant(message.at).toISOString() }, clock(message.at)),
         el('span', { class: 'mark' }), el('span', { class: 'unseen' }), again));
     const [date, from, , foot] = element.children, [, mark, spoken] = foot.children;
     element.parts = { date, from, foot, mark, spoken, again };
