@@ -54,6 +54,7 @@ async function begin(user) {
   byId('chat').replaceChildren(sidebar.element, talk.element,
     el('p', { class: 'hint middle nobody' }, 'Choose somebody to write to, or a room.'));
   byId('me').hidden = byId('state').hidden = false;
+  set(byId('me'), 'aria-label', `${user}: status and name`); // narrow screens show only the sign
   byId('me').replaceChildren(avatar(user), el('span', { dir: 'auto' }, user));
   socket.open(user, client);
   await chat.load(); // before anything comes, which would land above it
