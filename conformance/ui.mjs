@@ -66,6 +66,25 @@ const bubbles = page => page.locator('.bubble').allTextContents();
 const states = page => page.locator('.log .mine').evaluateAll(all => [...new Set(all.map(one => one.dataset.state))]);
 const picture = async (page, name) => { if (option('screenshots')) await page.screenshot({ path: `${option('screenshots')}/${name}.png` }); };
 
+// A window whose connection can be cut, and where things can be said in the node's name.
+async function cuttable(user) {
+  const page = await window(), said = [];
+  let down = false, held = false, live = null, server = null;
+  await page.routeWebSocket(/\/v1\/ws/, ws => {
+    if (down) { ws.close(); return; }
+    live = ws;
+    server = ws.connectToServer();
+    ws.onMessage(text => {
+      said.push(JSON.parse(text));
+      if (!held) server.send(text);
+    });
+  });
+  await page.goto(`${first}/?as=${user}#/chat`);
+  await online(page);
+  return { page, ws: { said, tell: frame => live.send(JSON.stringify(frame)), hold: yes => { held = yes; },
+    cut: yes => { down = yes; if (yes) { server.close(); live.close(); } } } };
+}
+
 const a = await window(), b = await window({ colorScheme: 'dark' });
 const anna = 'anna', billy = 'billy';
 
@@ -200,10 +219,72 @@ await check('what came while a window was closed lands below its history', async
 });
 await check('history stays over a reload, once', async () => {
   await open(a, billy);
-  const before = await bubbles(a);
+  const before = await bubbles(a), marks = await states(a);
+  same(marks.includes('read'), true);
   await a.reload();
   await online(a);
   await becomes(() => bubbles(a), before);
+  same(await states(a), marks);
+});
+await check('what was looked at in one window is so in the other', async () => {
+  const other = await a.context().newPage();
+  watchOver(other);
+  await other.goto(`${first}/#/chat`);
+  await online(other);
+  await a.goto(`${first}/#/chat`);
+  await open(b, anna);
+  await say(b, `${key} to two windows`);
+  for (const page of [a, other]) await page.waitForSelector('[aria-label=Conversations] .badge:visible');
+  await a.bringToFront();
+  for (const name of [billy, 'Everyone']) {
+    await open(a, name);
+    await a.waitForSelector(`.talk h1:text-is("${name}")`);
+  }
+  for (const page of [a, other]) await becomes(() => page.isHidden('#unread'), true);
+  await other.close();
+  await a.bringToFront();
+});
+await check('what was done without a connection is said when it goes on', async () => {
+  const { page: cut, ws } = await cuttable('cut');
+  await cut.click('#me');
+  await cut.fill('#status', 'away');
+  await cut.keyboard.press('Enter');
+  await cut.click('[aria-label="Join a room"]');
+  await cut.fill('#room', `${key} alone`);
+  await cut.keyboard.press('Enter');
+  await cut.waitForSelector('.talk header p:text-is("Room · 1 member")');
+  await say(cut, 'Anybody?');
+  await cut.waitForSelector('.mark:text-is("nobody was there")');
+  await open(a, 'cut');
+  await a.waitForSelector('.talk header p:text-is("Online · away")');
+  ws.cut(true);
+  await cut.waitForSelector('#state[data-state=waiting]');
+  await cut.click('text=Leave');
+  await cut.click('#me');
+  await cut.fill('#status', '');
+  await cut.keyboard.press('Enter');
+  ws.cut(false);
+  await cut.click('#state');
+  await online(cut);
+  await a.waitForSelector('.talk header p:text-is("Online")');
+  await becomes(() => ws.said.filter(one => one.op === 'leave').length, 1);
+  same(ws.said.filter(one => one.op === 'hello').at(-1).session !== undefined, true);
+
+  // A node may be told any time, and may take back a message.
+  ws.tell({ op: 'message', n: 0, from: 'mallory', client: 'f'.repeat(16), m: 1, to: 'cut', at: 1e300, body: { text: 'from the end of time' } });
+  await open(cut, 'mallory');
+  await cut.waitForSelector('.bubble:text-is("from the end of time")');
+  ws.hold(true);
+  await say(cut, 'not taken');
+  await becomes(() => ws.said.some(one => one.body?.text === 'not taken'), true);
+  ws.tell({ op: 'error', n: ws.said.find(one => one.body?.text === 'not taken').n, error: 'unsettled', code: 213, detail: 'too many messages' });
+  await cut.waitForSelector('.mark:text-is("refused: too many messages")');
+  await cut.context().close();
+});
+await check('on a narrow screen the account and the way home have names', async () => {
+  await a.setViewportSize({ width: 600, height: 720 });
+  same([await a.getByRole('button', { name: anna }).first().getAttribute('id'), await a.getByRole('link', { name: 'Folkmoot' }).count()], ['me', 1]);
+  await a.setViewportSize({ width: 1180, height: 720 });
 });
 
 await check('a window whose timers come once a minute stays connected', async () => {

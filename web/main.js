@@ -141,7 +141,7 @@ socket.on('state', ({ name, why }) => {
   if (name === 'refused') askName(why);
   drawState();
 });
-socket.on('error', ({ detail, error }) => tell(`The node refused that: ${detail ?? error}`));
+socket.on('error', ({ detail, error, n }) => n || tell(`The node refused that: ${detail ?? error}`));
 setInterval(drawState, 500);
 byId('state').onclick = () => socket.retry();
 byId('me').onclick = askStatus;

@@ -26,6 +26,12 @@ export class Outbox {
     this.#keep();
   }
 
+  // Forgets one that the node did not take.
+  refused(n) {
+    this.waiting = this.waiting.filter(frame => frame.n !== n);
+    this.#keep();
+  }
+
   has(n) { return this.waiting.some(frame => frame.n === n); }
 
   #keep() { tab.set('outbox', { n: this.n, waiting: this.waiting }); }

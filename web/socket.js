@@ -161,7 +161,10 @@ export class Socket {
     else if ((op === 'done' || op === 'error') && this.#answers.has(id)) {
       this.#answers.get(id)(frame);
       this.#answers.delete(id);
-    } else this.#tell(op, frame);
+    } else {
+      if (op === 'error' && frame.n) this.outbox.refused(frame.n);
+      this.#tell(op, frame);
+    }
   }
 
   #welcome(frame) {
@@ -170,7 +173,7 @@ export class Socket {
     if (!frame.resumed) this.#received = 0;
     this.session = frame.session;
     this.#remember();
-    this.#become('online', { node: frame.node });
+    this.#become('online', { node: frame.node, resumed: frame.resumed });
     for (const wish of this.#wishes) wish();
     this.#sent = 0;
     this.#send();

@@ -3,10 +3,11 @@
 // Promise: what `add` has resolved for is there after a reload; a message is there once, by its
 // client and number. Where a browser keeps nothing (some private windows), all of this does
 // nothing and chats last as long as their window.
-// Limits: MESSAGES_MAX a user, the oldest go first.
+// Limits: MESSAGES_MAX a user, and TRIM_EVERY of each window, the oldest go first.
 
-const MESSAGES_MAX = 2_000;
-let opened = null, trouble = null;
+export const MESSAGES_MAX = 2_000;
+const TRIM_EVERY = 200; // messages that came
+let opened = null, added = 0, trouble = null;
 
 // Calls `handler()` once, when something could not be kept.
 export function onTrouble(handler) { trouble = handler; }
@@ -53,12 +54,15 @@ export async function load(user) {
   let found = [];
   await within('readwrite', messages => {
     const asked = messages.index('got').getAll(ofUser(user));
-    asked.onsuccess = () => {
-      found = asked.result;
-      for (const old of found.splice(0, found.length - MESSAGES_MAX)) messages.delete(keyOf(old));
-    };
+    asked.onsuccess = () => { found = asked.result.slice(-MESSAGES_MAX); };
+    trim(messages, user);
   });
   return found;
+}
+
+function trim(messages, user) {
+  const asked = messages.index('got').getAllKeys(ofUser(user));
+  asked.onsuccess = () => { for (const old of asked.result.slice(0, -MESSAGES_MAX)) messages.delete(old); };
 }
 
 const keyOf = message => [message.user, message.client, message.m];
@@ -67,6 +71,7 @@ const keyOf = message => [message.user, message.client, message.m];
 export function add(message) {
   return within('readwrite', messages => {
     messages.add(message).onerror = event => { event.preventDefault(); event.stopPropagation(); };
+    if (++added % TRIM_EVERY === 0) trim(messages, message.user);
   });
 }
 

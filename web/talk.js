@@ -11,7 +11,7 @@ const QUIET_MS = 500; // until what was drawn has been looked at by whatever rea
 
 const STATES = {
   pending: ['…', 'on its way'], delivered: ['✓', 'delivered'], read: ['✓✓', 'read'],
-  offline: ['not delivered: offline', ''], unknown: ['not delivered: nobody of that name has been here', ''],
+  nobody: ['nobody was there', ''], offline: ['not delivered: offline', ''], unknown: ['not delivered: nobody of that name has been here', ''],
   refused: ['refused', ''], lost: ['perhaps not delivered', ''], elsewhere: ['', 'sent from another window'],
 };
 
@@ -66,7 +66,7 @@ export class TalkView {
     this.grow();
     this.#drawQuietly();
     this.scroll.scrollTop = this.scroll.scrollHeight;
-    chat.see(talk);
+    chat.look();
     if (matchMedia('(pointer: fine)').matches) this.field.focus();
   }
 
@@ -137,7 +137,8 @@ export class TalkView {
     element.classList.toggle('follows', follows);
     if (!message.mine) { again.hidden = true; return; }
     const read = talk.kind === 'user' && message.state === 'delivered' && message.got <= talk.theirs;
-    const state = read ? 'read' : message.state, [sign, meaning] = STATES[state];
+    const nobody = message.state === 'delivered' && talk.kind !== 'user' && message.sessions === 0;
+    const state = read ? 'read' : nobody ? 'nobody' : message.state, [sign, meaning] = STATES[state];
     const to = state === 'delivered' && talk.kind !== 'user' ? ` ${message.sessions ?? ''}` : '';
     text(mark, state === 'refused' && message.error ? `refused: ${message.error}` : sign + to);
     set(mark, 'title', meaning);
