@@ -66,7 +66,7 @@ export async function clientOf(user) {
   const kept = tab.get('client');
   if (kept?.user === user && await claim(kept.id)) return kept.id;
   const id = random(8);
-  for (const key of ['session', 'outbox', 'status']) tab.drop(key);
+  for (const key of ['session', 'outbox', 'n', 'status']) tab.drop(key);
   tab.set('client', { user, id });
   claim(id);
   return id;
