@@ -189,7 +189,11 @@ export class Chat {
 
   async forget() {
     await store.forget(this.user);
-    for (const talk of this.talks.values()) talk.messages = [];
+    for (const [key, message] of this.#known) {
+      if (message.state === 'pending') store.put(message); // it is not history yet
+      else this.#known.delete(key);
+    }
+    for (const talk of this.talks.values()) talk.messages = talk.messages.filter(one => one.state === 'pending');
     this.changed();
   }
 
