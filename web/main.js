@@ -95,7 +95,7 @@ function askName(problem) {
 }
 
 function become(user) {
-  if (user === chat.user) { socket.retry(); return; }
+  if (user === chat.user) { socket.connect(); return; }
   socket.close();
   keepName(user);
   const address = new URL(location.href);

@@ -68,7 +68,8 @@ export class Socket {
     this.#received = kept?.received ?? 0;
   }
 
-  connect() { if (this.state.name === 'idle') this.#connect(); }
+  // Tries, whatever was the matter before.
+  connect() { if (!['online', 'connecting'].includes(this.state.name)) this.#connect(); }
 
   // Ends the session for good, so that the user is seen to go.
   close() {
