@@ -166,8 +166,9 @@ export class TalkView {
   }
 
   #onKey(event) {
+    if (event.isComposing) return; // the key is meant for what is composed
     if (event.key === 'Escape') this.leaveTalk();
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    if (event.key !== 'Enter' || event.shiftKey) return;
     event.preventDefault();
     this.#send();
   }
