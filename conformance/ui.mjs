@@ -92,10 +92,10 @@ await check('a name is asked for at first, and an unusable one is refused in wor
   await a.goto(first);
   await a.waitForSelector('#name');
   for (let i = 0; i < 3; i++) await a.keyboard.press('Escape');
-  await a.fill('#name', ' anna');
+  await a.fill('#name', '  ');
   await a.keyboard.press('Enter');
-  await a.waitForSelector('.wrong:has-text("no space at either end")');
-  await a.fill('#name', anna);
+  await a.waitForSelector('.wrong:has-text("A name has text in it")');
+  await a.fill('#name', ` ${anna} `);
   await a.keyboard.press('Enter');
   await online(a);
   await b.goto(second);

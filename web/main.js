@@ -85,10 +85,10 @@ function askName(problem) {
   const box = dialog('What is your name?', [
     el('label', { for: 'name' }, 'Others see it, on all nodes. Nobody checks it: there are no accounts yet.'), name],
   'Go on', () => {
-    const wrong = nameProblem(name.value);
+    const user = name.value.trim(), wrong = nameProblem(user);
     if (wrong) return wrong;
-    if (!chat) { begin(name.value); return; }
-    become(name.value);
+    if (!chat) { begin(user); return; }
+    become(user);
   }, Boolean(chat));
   if (problem) text(box.querySelector('.wrong'), problem);
   name.select();

@@ -53,10 +53,10 @@ export class Sidebar {
     const name = el('input', { id: 'room', required: true, maxlength: 128, autocomplete: 'off' });
     dialog('Join a room', [el('label', { for: 'room' }, 'A room is there as soon as somebody is in it.'), name],
       'Join', () => {
-        const problem = nameProblem(name.value);
+        const room = name.value.trim(), problem = nameProblem(room);
         if (problem) return problem;
-        this.chat.join(name.value);
-        this.open(`r/${name.value}`);
+        this.chat.join(room);
+        this.open(`r/${room}`);
       });
   }
 
