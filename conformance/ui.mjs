@@ -263,6 +263,11 @@ await check('what was done without a connection is said when it goes on', async 
   await cut.click('#me');
   await cut.fill('#status', '');
   await cut.keyboard.press('Enter');
+  await open(cut, 'alone');
+  await cut.waitForSelector('.talk header button:text-is("Join")');
+  await open(cut, anna);
+  await say(cut, 'later');
+  await cut.waitForSelector('.mark:text-is("will be sent")');
   ws.cut(false);
   await cut.click('#state');
   await online(cut);
@@ -373,6 +378,17 @@ if (option('restart')) {
     await b.waitForSelector('.talk header p:text-is("Room · 2 members")');
   });
 }
+
+await check('who reads further up is told of what is new', async () => {
+  await open(a, billy);
+  await open(b, anna);
+  for (let n = 0; n < 30; n++) await say(a, `${n}`);
+  await a.locator('.talk > .scroll').evaluate(log => { log.scrollTop = 0; });
+  await say(b, `${key} below`);
+  await a.click('.newer');
+  await a.waitForSelector('.newer', { state: 'hidden' });
+  await a.locator('.bubble', { hasText: `${key} below` }).isVisible();
+});
 
 await check('a value that is written in one window is seen in the other', async () => {
   for (const page of [a, b]) await page.click('nav >> text=Data');

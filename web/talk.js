@@ -26,12 +26,14 @@ export class TalkView {
     this.members = el('button', { type: 'button', class: 'quiet icon', 'aria-label': 'Members',
       title: 'Members', 'aria-expanded': 'false', onclick: () => this.#toggleMembers() }, icon('people'));
     this.leaveRoom = el('button', { type: 'button', class: 'quiet',
-      onclick: () => { chat.leave(chat.open); leave(); } }, 'Leave');
+      onclick: () => this.#joinOrLeave() });
     this.list = el('ul', { class: 'members', 'aria-label': 'Members', hidden: true });
     this.earlier = el('button', { type: 'button', class: 'quiet earlier', onclick: () => this.#showEarlier() }, 'Earlier messages');
     this.log = el('ol', { class: 'log', role: 'log', 'aria-live': 'polite', 'aria-label': 'Messages' });
     this.empty = el('p', { class: 'hint middle' });
     this.scroll = el('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Messages' }, this.earlier, this.empty, this.log);
+    this.newer = el('button', { type: 'button', class: 'quiet newer', hidden: true, onclick: () => this.#toEnd() }, 'New messages');
+    this.scroll.addEventListener('scroll', () => { if (this.#near) this.newer.hidden = true; });
     this.typing = el('p', { class: 'typing' });
     this.field = el('textarea', { rows: 1, 'aria-label': 'Message', autocomplete: 'off', dir: 'auto',
       oninput: () => this.#onInput(), onkeydown: event => this.#onKey(event) });
@@ -40,7 +42,7 @@ export class TalkView {
     this.element = el('div', { class: 'talk' },
       el('header', {}, el('button', { type: 'button', class: 'quiet icon back', 'aria-label': 'Back to all conversations', onclick: leave }, icon('back')),
         this.round, el('div', { class: 'grow' }, this.title, this.about), this.members, this.leaveRoom),
-      this.list, this.scroll, this.typing, this.wrong,
+      this.list, this.scroll, this.newer, this.typing, this.wrong,
       el('form', { class: 'composer', onsubmit: event => { event.preventDefault(); this.#send(); } }, this.field,
         el('button', { class: 'main icon', 'aria-label': 'Send', title: 'Send (Enter)' }, icon('send'))));
     this.grow = soon(() => {
@@ -65,7 +67,7 @@ export class TalkView {
     text(this.wrong, '');
     this.grow();
     this.#drawQuietly();
-    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.#toEnd();
     chat.look();
     if (matchMedia('(pointer: fine)').matches) this.field.focus();
   }
@@ -81,7 +83,8 @@ export class TalkView {
     this.members.hidden = this.leaveRoom.hidden = talk.kind !== 'room';
     sync(this.list, talk.kind === 'room' ? [...talk.members].sort() : [], name => name,
       name => el('li', {}, avatar(name), el('span', { dir: 'auto' }, name)));
-    const near = this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < NEAR_PX;
+    text(this.leaveRoom, chat.rooms.includes(talk.name) ? 'Leave' : 'Join');
+    const near = this.#near, last = talk.messages.at(-1);
     const messages = talk.messages.slice(-this.shown);
     this.earlier.hidden = messages.length === talk.messages.length;
     this.empty.hidden = messages.length > 0;
@@ -89,10 +92,26 @@ export class TalkView {
       : `No messages ${talk.kind === 'room' ? 'in' : 'with'} ${talk.name} yet. Write the first.`);
     sync(this.log, messages, one => `${one.client} ${one.m}`, one => this.#make(one),
       (element, one) => this.#drawMessage(element, one, messages));
-    if (near) this.scroll.scrollTop = this.scroll.scrollHeight;
+    if (near) this.#toEnd();
+    else if (last !== this.last) this.newer.hidden = false;
+    this.last = last;
     const writing = chat.typing(talk);
     text(this.typing, writing.length === 0 ? '' : writing.length > 2 ? 'Several people are writing …'
       : `${writing.join(' and ')} ${writing.length > 1 ? 'are' : 'is'} writing …`);
+  }
+
+  get #near() { return this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < NEAR_PX; }
+
+  #toEnd() {
+    this.newer.hidden = true;
+    this.scroll.scrollTop = this.scroll.scrollHeight;
+  }
+
+  #joinOrLeave() {
+    const { chat } = this;
+    if (!chat.rooms.includes(chat.open.name)) { chat.join(chat.open.name); return; }
+    chat.leave(chat.open);
+    this.leaveTalk();
   }
 
   // What was said before is not read out as if it came now.
@@ -140,7 +159,8 @@ export class TalkView {
     const nobody = message.state === 'delivered' && talk.kind !== 'user' && message.sessions === 0;
     const state = read ? 'read' : nobody ? 'nobody' : message.state, [sign, meaning] = STATES[state];
     const to = state === 'delivered' && talk.kind !== 'user' ? ` ${message.sessions ?? ''}` : '';
-    text(mark, state === 'refused' && message.error ? `refused: ${message.error}` : sign + to);
+    text(mark, state === 'refused' && message.error ? `refused: ${message.error}`
+      : state === 'pending' && !this.chat.socket.online ? 'will be sent' : sign + to);
     set(mark, 'title', meaning);
     set(mark, 'aria-hidden', meaning && 'true');
     text(spoken, meaning);
@@ -183,6 +203,6 @@ export class TalkView {
     this.grow();
     this.chat.send(talk, said);
     this.draw();
-    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.#toEnd();
   }
 }
