@@ -66,15 +66,36 @@ const bubbles = page => page.locator('.bubble').allTextContents();
 const states = page => page.locator('.log .mine').evaluateAll(all => [...new Set(all.map(one => one.dataset.state))]);
 const picture = async (page, name) => { if (option('screenshots')) await page.screenshot({ path: `${option('screenshots')}/${name}.png` }); };
 
+// A window whose connection can be cut, and where things can be said in the node's name.
+async function cuttable(user) {
+  const page = await window(), said = [];
+  let down = false, held = false, live = null, server = null;
+  await page.routeWebSocket(/\/v1\/ws/, ws => {
+    if (down) { ws.close(); return; }
+    live = ws;
+    server = ws.connectToServer();
+    ws.onMessage(text => {
+      said.push(JSON.parse(text));
+      if (!held) server.send(text);
+    });
+  });
+  await page.goto(`${first}/?as=${user}#/chat`);
+  await online(page);
+  return { page, ws: { said, tell: frame => live.send(JSON.stringify(frame)), hold: yes => { held = yes; },
+    cut: yes => { down = yes; if (yes) { server.close(); live.close(); } } } };
+}
+
 const a = await window(), b = await window({ colorScheme: 'dark' });
 const anna = 'anna', billy = 'billy';
 
 await check('a name is asked for at first, and an unusable one is refused in words', async () => {
   await a.goto(first);
-  await a.fill('#name', ' anna');
+  await a.waitForSelector('#name');
+  for (let i = 0; i < 3; i++) await a.keyboard.press('Escape');
+  await a.fill('#name', '  ');
   await a.keyboard.press('Enter');
-  await a.waitForSelector('.wrong:has-text("no space at either end")');
-  await a.fill('#name', anna);
+  await a.waitForSelector('.wrong:has-text("A name has text in it")');
+  await a.fill('#name', ` ${anna} `);
   await a.keyboard.press('Enter');
   await online(a);
   await b.goto(second);
@@ -105,6 +126,11 @@ await check('a text that looks like HTML is shown as it is', async () => {
   await say(a, nasty);
   await becomes(async () => (await bubbles(b)).at(-1), nasty);
   same(await b.locator('.bubble > *').count(), 0);
+});
+await check('half of a surrogate pair goes out as a sign that stands for it', async () => {
+  await a.locator('.composer textarea').evaluate(field => { field.value = `half ${String.fromCharCode(0xd83d)}`; });
+  await a.locator('.composer textarea').press('Enter');
+  await becomes(async () => (await bubbles(b)).at(-1), 'half \ufffd');
 });
 await check('typing is seen, and ends', async () => {
   await b.locator('.composer textarea').pressSequentially('hm');
@@ -139,15 +165,181 @@ await check('a room has members, and its messages arrive', async () => {
 await check('a message to nobody says so, and can be sent again', async () => {
   await a.fill('[aria-label="Search people and rooms"]', `nobody-${key}`);
   await a.keyboard.press('Enter');
+  await a.waitForSelector(`.talk h1:text-is("nobody-${key}")`);
   await say(a, 'Is anybody there?');
   await a.waitForSelector('[data-state=unknown] button:text-is("Send again")');
 });
+await check('a search opens nobody whose name is only similar', async () => {
+  for (const asked of ['eve', 'ann', 'billy']) {
+    await a.fill('[aria-label="Search people and rooms"]', asked);
+    await a.keyboard.press('Enter');
+    await a.waitForSelector(`.talk h1:text-is("${asked}")`);
+  }
+  await a.fill('[aria-label="Search people and rooms"]', '');
+});
+await check('a list keeps the focus and the selection when its first element goes', async () => {
+  same(await a.evaluate(async () => {
+    const { el, sync } = await import('/ui/dom.js'), list = el('ul');
+    const draw = names => sync(list, names, name => name, name => el('li', {}, el('button', {}, name)));
+    document.body.append(list);
+    draw(['one', 'two', 'three']);
+    list.lastChild.firstChild.focus();
+    getSelection().selectAllChildren(list.children[1]);
+    const moved = new MutationObserver(() => {});
+    moved.observe(list, { childList: true });
+    draw(['two', 'three', 'four']);
+    const said = [document.activeElement.textContent, getSelection().toString().trim(), moved.takeRecords().length];
+    list.remove();
+    return said;
+  }), ['three', 'two', 2]);
+});
+await check('what came while a window was closed lands below its history', async () => {
+  const late = await window();
+  await late.goto(`${first}/?as=late#/chat/u%2Fanna`);
+  await online(late);
+  await open(a, 'late');
+  await say(a, 'before');
+  await late.waitForSelector('.bubble:text-is("before")');
+  await late.goto('about:blank');
+  await say(a, 'after');
+  await late.addInitScript(() => { // a history that takes its time
+    const { open } = IDBFactory.prototype;
+    IDBFactory.prototype.open = function (...what) {
+      const asked = open.apply(this, what), slow = { get result() { return asked.result; } };
+      asked.onupgradeneeded = event => slow.onupgradeneeded?.(event);
+      asked.onsuccess = event => setTimeout(() => slow.onsuccess(event), 500);
+      return slow;
+    };
+  });
+  await late.goto(`${first}/?as=late#/chat/u%2Fanna`);
+  await late.waitForSelector('.bubble:text-is("after")');
+  await late.waitForSelector('.bubble:text-is("before")');
+  same(await bubbles(late), ['before', 'after']);
+  await late.context().close();
+});
 await check('history stays over a reload, once', async () => {
   await open(a, billy);
-  const before = await bubbles(a);
+  const before = await bubbles(a), marks = await states(a);
+  same(marks.includes('read'), true);
   await a.reload();
   await online(a);
   await becomes(() => bubbles(a), before);
+  same(await states(a), marks);
+});
+await check('what was looked at in one window is so in the other', async () => {
+  const other = await a.context().newPage();
+  watchOver(other);
+  await other.goto(`${first}/#/chat`);
+  await online(other);
+  await a.goto(`${first}/#/chat`);
+  await open(b, anna);
+  await say(b, `${key} to two windows`);
+  for (const page of [a, other]) await page.waitForSelector('[aria-label=Conversations] .badge:visible');
+  await a.bringToFront();
+  for (const name of [billy, 'Everyone']) {
+    await open(a, name);
+    await a.waitForSelector(`.talk h1:text-is("${name}")`);
+  }
+  for (const page of [a, other]) await becomes(() => page.isHidden('#unread'), true);
+  await other.close();
+  await a.bringToFront();
+});
+await check('what was done without a connection is said when it goes on', async () => {
+  const { page: cut, ws } = await cuttable('cut');
+  await cut.click('#me');
+  await cut.fill('#status', 'away');
+  await cut.keyboard.press('Enter');
+  await cut.click('[aria-label="Join a room"]');
+  await cut.fill('#room', `${key} alone`);
+  await cut.keyboard.press('Enter');
+  await cut.waitForSelector('.talk header p:text-is("Room · 1 member")');
+  await say(cut, 'Anybody?');
+  await cut.waitForSelector('.mark:text-is("nobody was there")');
+  await open(a, 'cut');
+  await a.waitForSelector('.talk header p:text-is("Online · away")');
+  ws.cut(true);
+  await cut.waitForSelector('#state[data-state=waiting]');
+  await cut.click('text=Leave');
+  await cut.click('#me');
+  await cut.fill('#status', '');
+  await cut.keyboard.press('Enter');
+  await open(cut, 'alone');
+  await cut.waitForSelector('.talk header button:text-is("Join")');
+  await open(cut, anna);
+  await say(cut, 'later');
+  await cut.waitForSelector('.mark:text-is("will be sent")');
+  ws.cut(false);
+  await cut.click('#state');
+  await online(cut);
+  await a.waitForSelector('.talk header p:text-is("Online")');
+  await becomes(() => ws.said.filter(one => one.op === 'leave').length, 1);
+  same(ws.said.filter(one => one.op === 'hello').at(-1).session !== undefined, true);
+
+  // A node may be told any time, and may take back a message.
+  ws.tell({ op: 'message', n: 0, from: 'mallory', client: 'f'.repeat(16), m: 1, to: 'cut', at: 1e300, body: { text: 'from the end of time' } });
+  await open(cut, 'mallory');
+  await cut.waitForSelector('.bubble:text-is("from the end of time")');
+  ws.hold(true);
+  await say(cut, 'not taken');
+  await becomes(() => ws.said.some(one => one.body?.text === 'not taken'), true);
+  ws.tell({ op: 'error', n: ws.said.find(one => one.body?.text === 'not taken').n, error: 'unsettled', code: 213, detail: 'too many messages' });
+  await cut.waitForSelector('.mark:text-is("refused: too many messages")');
+  await cut.context().close();
+});
+await check('on a narrow screen the account and the way home have names', async () => {
+  await a.setViewportSize({ width: 600, height: 720 });
+  same([await a.getByRole('button', { name: anna }).first().getAttribute('id'), await a.getByRole('link', { name: 'Folkmoot' }).count()], ['me', 1]);
+  await a.setViewportSize({ width: 1180, height: 720 });
+});
+
+await check('a window whose timers come once a minute stays connected', async () => {
+  const slow = await window();
+  await slow.clock.install();
+  const pongs = [];
+  slow.on('websocket', ws => ws.on('framereceived', ({ payload }) => { if (payload.includes('"pong"')) pongs.push(payload); }));
+  await slow.goto(`${first}/?as=slow#/chat`);
+  await online(slow);
+  await slow.evaluate(() => {
+    window.seen = [];
+    const state = document.getElementById('state');
+    new MutationObserver(() => window.seen.push(state.dataset.state)).observe(state, { attributeFilter: ['data-state'] });
+  });
+  for (const minute of [1, 2, 3]) {
+    await slow.clock.fastForward(60_000);
+    await becomes(() => pongs.length >= minute, true);
+  }
+  same(await slow.evaluate(() => window.seen.filter(state => state !== 'online')), []);
+  await slow.context().close();
+});
+
+await check('a history that cannot be kept is told of, and holds nothing up', async () => {
+  const full = await window(), received = [];
+  full.on('websocket', ws => ws.on('framesent', ({ payload }) => { if (payload.includes('"received"')) received.push(payload); }));
+  await full.goto(`${first}/?as=full#/chat/u%2Fanna`);
+  await online(full);
+  await full.evaluate(() => {
+    const { transaction } = IDBDatabase.prototype;
+    IDBDatabase.prototype.transaction = () => {
+      IDBDatabase.prototype.transaction = transaction;
+      throw new DOMException('The database connection is closing.', 'InvalidStateError');
+    };
+  });
+  await open(a, 'full');
+  await say(a, 'not kept');
+  await full.waitForSelector('.toast:has-text("does not keep the messages")');
+  await say(a, 'kept');
+  await becomes(() => received.length > 0, true);
+  await full.reload();
+  await full.waitForSelector('.bubble:text-is("kept")');
+  await full.context().close();
+});
+await check('a room that the node refuses is left, in words', async () => {
+  const rooms = await window();
+  await rooms.addInitScript(all => { localStorage['folkmoot:rooms:rooms'] ??= all; }, JSON.stringify(Array.from({ length: 65 }, (_, i) => `${i}-${key}`)));
+  await rooms.goto(`${first}/?as=rooms#/chat`);
+  await rooms.waitForSelector(`.toast:has-text("You are not in 64-${key}: ")`);
+  same(await rooms.evaluate(() => JSON.parse(localStorage['folkmoot:rooms:rooms']).length), 64);
+  await rooms.context().close();
 });
 
 const MANY = 30;
@@ -187,6 +379,17 @@ if (option('restart')) {
   });
 }
 
+await check('who reads further up is told of what is new', async () => {
+  await open(a, billy);
+  await open(b, anna);
+  for (let n = 0; n < 30; n++) await say(a, `${n}`);
+  await a.locator('.talk > .scroll').evaluate(log => { log.scrollTop = 0; });
+  await say(b, `${key} below`);
+  await a.click('.newer');
+  await a.waitForSelector('.newer', { state: 'hidden' });
+  await a.locator('.bubble', { hasText: `${key} below` }).isVisible();
+});
+
 await check('a value that is written in one window is seen in the other', async () => {
   for (const page of [a, b]) await page.click('nav >> text=Data');
   await a.click('[aria-label="New value"]');
@@ -216,8 +419,58 @@ await check('what somebody else changed is not overwritten unseen', async () => 
   await b.click('text=Keep mine');
   await becomes(() => a.inputValue('.value textarea'), '{\n  "key": "lost"\n}');
 });
+const write = (path, value, query = '') => fetch(`${first}/v1/data/${path}${query}`,
+  { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) });
+await check('what was not saved is there again when its value is', async () => {
+  await write(`${key}/garden/gate`, 'shut');
+  await a.fill('.value textarea', '{"key": "half a thought');
+  await open(a, 'gate');
+  await becomes(() => a.inputValue('.value textarea'), '"shut"');
+  await open(a, 'shed');
+  same(await a.inputValue('.value textarea'), '{"key": "half a thought');
+  await a.waitForSelector('.value header p:has-text("Written")');
+  same(await a.isVisible('.clash'), false);
+});
+await check('what is typed while a value is saved stays, and is no clash with oneself', async () => {
+  const url = `**/v1/data/${key}/garden/shed*`;
+  let put = null;
+  await a.route(url, route => (route.request().method() === 'PUT' ? put = route : route.continue()));
+  await a.fill('.value textarea', '{"key": "lost"}');
+  await a.click('.value >> text=Save');
+  await becomes(() => put !== null, true);
+  await a.fill('.value textarea', '{"key": "lost again"}');
+  await put.continue();
+  await a.waitForSelector('.value button.main:enabled');
+  await becomes(() => a.textContent('.unseen#say'), 'Saved.');
+  same(await a.inputValue('.value textarea'), '{"key": "lost again"}');
+  await a.unroute(url);
+  await a.click('.value >> text=Save');
+  await becomes(() => b.inputValue('.value textarea'), '{\n  "key": "lost again"\n}');
+  same(await a.isVisible('.clash'), false);
+});
+await check('a value that ends by itself still does when it was changed', async () => {
+  const path = `${key}/garden/key`, ends = async () => Number((await fetch(`${first}/v1/data/${path}`)).headers.get('folkmoot-expires'));
+  await write(path, 'lent', '?ttl=600');
+  const before = await ends();
+  await a.goto(`${first}/#/value/${encodeURIComponent(path)}`);
+  await becomes(() => a.inputValue('.value textarea'), '"lent"');
+  await a.fill('.value textarea', '"back"');
+  await a.click('.value >> text=Save');
+  await becomes(async () => (await fetch(`${second}/v1/data/${path}`)).json(), 'back');
+  same(Math.abs(await ends() - before) < 5_000, true);
+});
+await check('a path with a slash at its end is one without', async () => {
+  await a.fill('#data [type=search]', `${key}/garden/`);
+  await a.keyboard.press('Enter');
+  await a.waitForSelector('#data .rows .name:text-is("gate")');
+  await a.goto(`${first}/#/data/${encodeURIComponent('two//slashes')}`);
+  await a.waitForSelector('#data .hint:has-text("does not answer as it should")');
+  await a.goto(`${first}/#/value/${encodeURIComponent(`${key}/garden/shed`)}`);
+  await a.waitForSelector('.value header p:has-text("Written")');
+});
 await check('a value is deleted for both', async () => {
   await a.click('.value >> text=Delete');
+  await a.click('dialog button.main');
   await becomes(() => b.inputValue('.value textarea'), '');
   same((await fetch(`${second}/v1/data/${key}/garden/shed`)).status, 404);
 });

@@ -9,6 +9,7 @@ import { watch } from './watch.js';
 const PAGE = 1_000, ROWS_MAX = 500, FRESH_MS = 2_000;
 
 const hash = (kind, path) => `#/${kind}/${encodeURIComponent(path)}`;
+const bare = path => path.replace(/^\/+|\/+$/g, '');
 const parent = path => path.split('/').slice(0, -1).join('/');
 
 export class DataSection {
@@ -37,9 +38,12 @@ export class DataSection {
   // Shows a prefix, or a value and the prefix that it lies in.
   show(visible, place, isValue) {
     if (!visible) { this.#stop(); return; }
+    place = bare(place);
     const prefix = isValue ? parent(place) : place;
+    const left = !isValue && this.section.classList.contains('talking');
     this.section.classList.toggle('talking', isValue);
     if (prefix !== this.#prefix) this.#start(prefix);
+    if (left) this.crumbs.lastChild?.firstChild.focus(); // what had the focus is gone
     if (isValue) this.value.show(place); else this.value.close();
     this.draw();
   }
@@ -54,9 +58,11 @@ export class DataSection {
     this.#prefix = prefix;
     this.#items.clear();
     this.field.value = '';
-    text(this.hint, 'Reading …');
+    this.reading = true;
+    this.problem = this.deaf = null;
     this.#end = watch(this.socket, prefix, {
       ready: () => { this.#items.clear(); this.#cursor = null; this.#page(); this.value.refresh(); },
+      refused: words => { this.deaf = words; this.#page(); },
       change: frame => this.#onChange(frame),
     });
     if (!this.socket.online) this.#page(); // there may be no connection for a while
@@ -72,8 +78,10 @@ export class DataSection {
       this.#cursor = page.cursor ?? null;
       this.problem = null;
     } catch (error) {
+      if (prefix !== this.#prefix) return;
       this.problem = error.message;
     }
+    this.reading = false;
     this.draw();
   }
 
@@ -111,13 +119,15 @@ export class DataSection {
     const rows = this.#level(), now = Date.now();
     sync(this.rows, rows.slice(0, ROWS_MAX), row => `${this.#prefix} ${row.key}`, row => this.#make(row), (element, row) => {
       const [, , time, line] = element.firstChild.children;
-      text(time, row.item ? ago(row.item.timestamp) : '');
+      text(time, !row.item ? '' : this.value.isDraft(row.item.path) ? 'not saved' : ago(row.item.timestamp));
       text(line, row.item ? JSON.stringify(row.item.value).slice(0, 200) : `${row.count}${this.#cursor ? '+' : ''} value${row.count === 1 ? '' : 's'}`);
       set(element.firstChild, 'aria-current', row.item && row.item.path === this.value.path && 'true');
       element.classList.toggle('fresh', row.fresh > now);
     });
     this.more.hidden = !this.#cursor;
     text(this.hint, this.problem ? `The node does not answer as it should: ${this.problem}`
+      : this.deaf ? `What others change is not shown here: ${this.deaf}`
+      : this.reading && !rows.length ? 'Reading …'
       : rows.length > ROWS_MAX ? `${rows.length - ROWS_MAX} more rows: filter, or write a path above`
         : rows.length ? '' : this.field.value ? 'Nothing here has such a name.' : 'There are no values here yet.');
   }
@@ -133,7 +143,11 @@ export class DataSection {
     if (event.key !== 'Enter' || !this.field.value.trim()) return;
     const only = this.rows.querySelectorAll('a');
     if (only.length === 1) only[0].click();
-    else location.hash = hash('data', this.field.value.trim());
+    else {
+      location.hash = hash('data', bare(this.field.value.trim()));
+      this.field.value = '';
+      this.draw();
+    }
   }
 
   #add() {

@@ -53,17 +53,17 @@ export function icon(name) {
 // Makes the children of `list` those of `items`, in order. Elements are kept by key, so that
 // focus, selection and scroll places stay. `draw(element, item)` fills in, also a new one.
 export function sync(list, items, keyOf, make, draw) {
-  const old = list.kept ?? new Map(), kept = new Map();
+  const old = list.kept ?? new Map(), kept = new Map(items.map(item => [keyOf(item), item]));
+  // First, or all that follow would be moved, and what is moved loses them.
+  for (const [key, element] of old) if (!kept.has(key)) element.remove();
   let place = list.firstChild;
-  for (const item of items) {
-    const key = keyOf(item), element = old.get(key) ?? make(item);
+  for (const [key, item] of kept) {
+    const element = old.get(key) ?? make(item);
     draw?.(element, item);
     kept.set(key, element);
-    old.delete(key);
     if (element === place) place = place.nextSibling;
     else list.insertBefore(element, place);
   }
-  for (const element of old.values()) element.remove();
   list.kept = kept;
 }
 
@@ -104,8 +104,10 @@ export function avatar(name, sign) {
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
-export const clock = ms => CLOCK.format(ms);
-export const day = ms => DAY.format(ms);
+// A time that somebody else has written, as one that can be shown, whatever it is.
+export const instant = ms => new Date(Math.max(0, Math.min(Number(ms) || 0, 8.64e15)));
+export const clock = ms => CLOCK.format(instant(ms));
+export const day = ms => DAY.format(instant(ms));
 
 // How long ago, in words that need no redrawing for a minute.
 export function ago(ms) {
@@ -113,24 +115,40 @@ export function ago(ms) {
   if (minutes < 1) return 'just now';
   if (minutes < 60) return `${minutes} min ago`;
   if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ago`;
-  return DAY.format(ms);
+  return day(ms);
 }
+
+const TOLD_MS = 12_000;
 
 // Says something to those who listen instead of looking.
 export function announce(words) { document.getElementById('say').textContent = words; }
+
+// Shows for a while what went wrong, to everybody.
+let untold;
+export function tell(words) {
+  const told = document.getElementById('told');
+  told.textContent = words;
+  told.onclick = () => { told.textContent = ''; };
+  clearTimeout(untold);
+  untold = setTimeout(told.onclick, TOLD_MS);
+}
 
 // A modal dialog over everything; closes on Escape, on its `Cancel`, and when `submit(form)`
 // answers nothing; an answer is shown as what is wrong.
 export function dialog(title, content, action, submit, mayCancel = true) {
   const wrong = el('p', { class: 'wrong', role: 'alert' });
   const cancel = mayCancel && el('button', { type: 'button', class: 'quiet', onclick: () => box.close() }, 'Cancel');
+  let done = mayCancel;
   const form = el('form', { method: 'dialog', onsubmit: event => {
     event.preventDefault();
     const problem = submit(form);
-    if (problem) text(wrong, problem); else box.close();
+    if (problem) { text(wrong, problem); return; }
+    done = true;
+    box.close();
   } }, el('h2', { id: 'dialog-title' }, title), ...content, wrong,
   el('div', { class: 'row end' }, cancel || null, el('button', { class: 'main' }, action)));
-  const box = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => box.remove(),
+  // A second Escape closes a dialog whatever is said to `cancel`.
+  const box = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => { if (done) box.remove(); else box.showModal(); },
     oncancel: event => { if (!mayCancel) event.preventDefault(); } }, form);
   document.body.append(box);
   box.showModal();

@@ -37,7 +37,7 @@ export function keepName(name) {
 export function nameProblem(name) {
   if (name.trim() !== name || name === '') return 'A name has text in it, and no space at either end.';
   if (new TextEncoder().encode(name).length > 128) return 'That is too long: at most 128 bytes.';
-  if (/\p{Cc}/u.test(name)) return 'There is a control character in it.';
+  if (/\p{Cc}|\p{Cs}/u.test(name)) return 'There is a control character, or half of one, in it.';
   return null;
 }
 
@@ -66,7 +66,7 @@ export async function clientOf(user) {
   const kept = tab.get('client');
   if (kept?.user === user && await claim(kept.id)) return kept.id;
   const id = random(8);
-  for (const key of ['session', 'outbox']) tab.drop(key);
+  for (const key of ['session', 'outbox', 'n', 'status']) tab.drop(key);
   tab.set('client', { user, id });
   claim(id);
   return id;

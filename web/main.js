@@ -2,7 +2,7 @@
 //
 // Addresses: #/chat, #/chat/<talk>, #/data/<prefix>, #/value/<path>, #/mesh.
 
-import { announce, avatar, dialog, el, icon, set, soon, text } from './dom.js';
+import { announce, avatar, dialog, el, icon, set, soon, tell, text } from './dom.js';
 import { clientOf, keepName, nameProblem, savedName, shared, tab } from './identity.js';
 import { Chat, words } from './chat.js';
 import { DataSection } from './data.js';
@@ -48,15 +48,17 @@ function decode(text) {
 async function begin(user) {
   keepName(user);
   const client = await clientOf(user);
-  chat = new Chat(socket, user, { changed: draw, came });
+  chat = new Chat(socket, user, { changed: draw, came, tell });
   talk = new TalkView(chat, () => { go('#/chat'); sidebar.field.focus(); });
   sidebar = new Sidebar(chat, openTalk);
   byId('chat').replaceChildren(sidebar.element, talk.element,
     el('p', { class: 'hint middle nobody' }, 'Choose somebody to write to, or a room.'));
   byId('me').hidden = byId('state').hidden = false;
+  set(byId('me'), 'aria-label', `${user}: status and name`); // narrow screens show only the sign
   byId('me').replaceChildren(avatar(user), el('span', { dir: 'auto' }, user));
   socket.open(user, client);
-  await chat.load();
+  await chat.load(); // before anything comes, which would land above it
+  socket.connect();
   if (innerWidth > 760 && !location.hash) go('#/chat/all'); else route();
 }
 
@@ -83,17 +85,17 @@ function askName(problem) {
   const box = dialog('What is your name?', [
     el('label', { for: 'name' }, 'Others see it, on all nodes. Nobody checks it: there are no accounts yet.'), name],
   'Go on', () => {
-    const wrong = nameProblem(name.value);
+    const user = name.value.trim(), wrong = nameProblem(user);
     if (wrong) return wrong;
-    if (!chat) { begin(name.value); return; }
-    become(name.value);
+    if (!chat) { begin(user); return; }
+    become(user);
   }, Boolean(chat));
   if (problem) text(box.querySelector('.wrong'), problem);
   name.select();
 }
 
 function become(user) {
-  if (user === chat.user) { socket.retry(); return; }
+  if (user === chat.user) { socket.connect(); return; }
   socket.close();
   keepName(user);
   const address = new URL(location.href);
@@ -139,7 +141,7 @@ socket.on('state', ({ name, why }) => {
   if (name === 'refused') askName(why);
   drawState();
 });
-socket.on('error', ({ error }) => announce(`The node refused: ${error}`));
+socket.on('error', ({ detail, error, n }) => n || tell(`The node refused that: ${detail ?? error}`));
 setInterval(drawState, 500);
 byId('state').onclick = () => socket.retry();
 byId('me').onclick = askStatus;

@@ -5,6 +5,7 @@ import { el, set, svg, sync, text } from './dom.js';
 import { layout } from './layout.js';
 
 const POLL_MS = 2_000;
+const LOOPBACK = /^http:\/\/(127(\.\d{1,3}){3}|localhost)(:\d+)?$/; // pages of nodes on this machine
 const WIDTH = 720, HEIGHT = 380, EDGE_X = 90, EDGE_Y = 60; // of the picture, in its own units
 
 export class MeshSection {
@@ -108,12 +109,13 @@ export class MeshSection {
 
   #drawRow(row, node, link) {
     const [id, address, users, hops, trip, state, links] = row.children;
-    const url = node.addresses[0] ?? '', loopback = /^http:\/\/(127\.|localhost)/.test(url);
+    const url = node.addresses[0] ?? '', loopback = LOOPBACK.test(url);
     text(id, `${node.node.slice(0, 12)}${node.self ? ' (this one)' : ''}`);
     set(id, 'title', node.node);
-    if (!address.textContent) {
+    if (address.shown !== url) {
       const away = loopback && !node.self;
-      address.append(away ? el('a', { href: `${url}/#/mesh`, rel: 'noreferrer' }, nameOf(node)) : nameOf(node));
+      address.replaceChildren(away ? el('a', { href: `${url}/#/mesh`, rel: 'noreferrer' }, nameOf(node)) : nameOf(node));
+      address.shown = url;
     }
     text(users, node.users === undefined ? '–' : count(node.users));
     text(hops, node.hops === null ? '–' : String(node.hops));

@@ -8,13 +8,14 @@ import { tab } from './identity.js';
 export class Outbox {
   constructor() {
     const kept = tab.get('outbox', { n: 0, waiting: [] });
-    this.n = kept.n;
+    this.n = Math.max(kept.n, tab.get('n', 0));
     this.waiting = kept.waiting;
   }
 
   // Numbers a message, `{to}`, `{room}` or `{all}` and its body, and keeps it.
   add(target, body) {
     const frame = { op: 'send', n: ++this.n, ...target, body };
+    tab.set('n', this.n); // by itself: there may be no room for the rest
     this.waiting.push(frame);
     this.#keep();
     return frame;
@@ -23,6 +24,12 @@ export class Outbox {
   // Forgets what is settled up to a number.
   settled(upto) {
     this.waiting = this.waiting.filter(frame => frame.n > upto);
+    this.#keep();
+  }
+
+  // Forgets one that the node did not take.
+  refused(n) {
+    this.waiting = this.waiting.filter(frame => frame.n !== n);
     this.#keep();
   }
 

@@ -32,8 +32,13 @@ export class Sidebar {
   #onKey(event) {
     if (event.key === 'Escape') { this.field.value = ''; this.draw(); }
     if (event.key !== 'Enter' || !this.field.value.trim()) return;
-    const found = this.element.querySelector('.rows button');
-    if (found) found.click(); else this.#write();
+    const asked = this.field.value.trim(), rows = [...this.element.querySelectorAll('.rows button')];
+    // Never somebody whose name only contains it: what is written next would go to them. Of a room
+    // and a person of the same name the person, who is further down.
+    const named = rows.findLast(row => row.querySelector('.name').textContent === asked);
+    if (named) named.click();
+    else if (!this.write.hidden) this.#write();
+    else rows[0]?.click();
   }
 
   // Somebody who is not online, or not in sight.
@@ -48,10 +53,10 @@ export class Sidebar {
     const name = el('input', { id: 'room', required: true, maxlength: 128, autocomplete: 'off' });
     dialog('Join a room', [el('label', { for: 'room' }, 'A room is there as soon as somebody is in it.'), name],
       'Join', () => {
-        const problem = nameProblem(name.value);
+        const room = name.value.trim(), problem = nameProblem(room);
         if (problem) return problem;
-        this.chat.join(name.value);
-        this.open(`r/${name.value}`);
+        this.chat.join(room);
+        this.open(`r/${room}`);
       });
   }
 

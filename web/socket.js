@@ -8,10 +8,14 @@
 import { tab } from './identity.js';
 import { Outbox } from './outbox.js';
 
-const PAUSE_MS_MIN = 400, PAUSE_MS_MAX = 15_000; // between attempts: doubles, less up to a half
+// Between attempts, the first of which is made at once: doubles, less up to a half.
+const PAUSE_MS_MIN = 400, PAUSE_MS_MAX = 15_000;
 const CONNECT_MS_MAX = 8_000;                    // for an attempt, until it is welcomed
-const PING_MS = 20_000, SILENCE_MS_MAX = 30_000;
+const PING_MS = 20_000, PONG_MS_MAX = 10_000;    // of silence, and until it is answered
 const WINDOW = 256;
+// Half a surrogate pair is no text in UTF-8: the node would break off, again and again.
+const toText = frame => JSON.stringify(frame, (_, value) =>
+  typeof value === 'string' ? value.replace(/\p{Cs}/gu, '\uFFFD') : value);
 const BREAK_OFF = 4000;                          // our own close code
 
 export class Socket {
@@ -21,6 +25,7 @@ export class Socket {
   #timer = null;
   #attempts = 0;
   #heard = 0;
+  #pinged = 0;
   #sent = 0;      // the highest number that went out over this connection
   #received = 0;  // the last message that was kept
   #requests = 0;
@@ -53,6 +58,7 @@ export class Socket {
 
   get online() { return this.state.name === 'online'; }
 
+  // Takes up what this window kept as `user`; then `connect`, when what comes can be taken in.
   open(user, client) {
     this.user = user;
     this.client = client;
@@ -60,8 +66,10 @@ export class Socket {
     const kept = tab.get('session');
     this.session = kept?.token;
     this.#received = kept?.received ?? 0;
-    this.#connect();
   }
+
+  // Tries, whatever was the matter before.
+  connect() { if (!['online', 'connecting'].includes(this.state.name)) this.#connect(); }
 
   // Ends the session for good, so that the user is seen to go.
   close() {
@@ -83,7 +91,7 @@ export class Socket {
   // Says something of the moment; false if there is no connection to say it on.
   say(frame) {
     if (!this.online) return false;
-    this.#ws.send(JSON.stringify(frame));
+    this.#ws.send(toText(frame));
     return true;
   }
 
@@ -154,7 +162,10 @@ export class Socket {
     else if ((op === 'done' || op === 'error') && this.#answers.has(id)) {
       this.#answers.get(id)(frame);
       this.#answers.delete(id);
-    } else this.#tell(op, frame);
+    } else {
+      if (op === 'error' && frame.n) this.outbox.refused(frame.n);
+      this.#tell(op, frame);
+    }
   }
 
   #welcome(frame) {
@@ -163,7 +174,7 @@ export class Socket {
     if (!frame.resumed) this.#received = 0;
     this.session = frame.session;
     this.#remember();
-    this.#become('online', { node: frame.node });
+    this.#become('online', { node: frame.node, resumed: frame.resumed });
     for (const wish of this.#wishes) wish();
     this.#sent = 0;
     this.#send();
@@ -189,7 +200,7 @@ export class Socket {
     if (!this.online) return;
     for (const frame of this.outbox.waiting.slice(0, WINDOW)) {
       if (frame.n <= this.#sent) continue;
-      this.#ws.send(JSON.stringify(frame));
+      this.#ws.send(toText(frame));
       this.#sent = frame.n;
     }
   }
@@ -204,17 +215,24 @@ export class Socket {
       this.#become('elsewhere', { why: 'This conversation goes on in another window.' });
       return;
     }
-    const most = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** this.#attempts++);
+    // A page that is not looked at has a timer a minute: later than a session is kept.
+    if (this.#attempts++ === 0 && code !== 4029) { this.#connect(); return; }
+    const most = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** (this.#attempts - 2));
     const pause = (code === 4029 ? 5_000 : 0) + most * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.#connect(), pause);
     this.#become('waiting', { until: Date.now() + pause });
   }
 
-  // A connection that died without a word is noticed here: browsers do not.
+  // A connection that died without a word is noticed here: browsers do not. Silence alone is no
+  // sign of it, for this may be called a minute late.
   #pulse() {
     if (!this.online) return;
-    const silent = performance.now() - this.#heard;
-    if (silent > SILENCE_MS_MAX) this.#lost(this.#ws, {});
-    else if (silent > PING_MS) this.say({ op: 'ping' });
+    const now = performance.now();
+    if (this.#pinged > this.#heard) {
+      if (now - this.#pinged >= PONG_MS_MAX) this.#lost(this.#ws, {});
+    } else if (now - this.#heard > PING_MS) {
+      this.#pinged = now;
+      this.say({ op: 'ping' });
+    }
   }
 }

@@ -3,10 +3,14 @@
 // Promise: what `add` has resolved for is there after a reload; a message is there once, by its
 // client and number. Where a browser keeps nothing (some private windows), all of this does
 // nothing and chats last as long as their window.
-// Limits: MESSAGES_MAX a user, the oldest go first.
+// Limits: MESSAGES_MAX a user, and TRIM_EVERY of each window, the oldest go first.
 
-const MESSAGES_MAX = 2_000;
-let opened = null;
+export const MESSAGES_MAX = 2_000;
+const TRIM_EVERY = 200; // messages that came
+let opened = null, added = 0, trouble = null;
+
+// Calls `handler()` once, when something could not be kept.
+export function onTrouble(handler) { trouble = handler; }
 
 function open() {
   opened ??= new Promise(resolve => {
@@ -16,7 +20,10 @@ function open() {
       const messages = asked.result.createObjectStore('messages', { keyPath: ['user', 'client', 'm'] });
       messages.createIndex('got', ['user', 'got']);
     };
-    asked.onsuccess = () => resolve(asked.result);
+    asked.onsuccess = () => {
+      asked.result.onclose = () => { opened = null; };
+      resolve(asked.result);
+    };
     asked.onerror = asked.onblocked = () => resolve(null);
   });
   return opened;
@@ -24,13 +31,20 @@ function open() {
 
 // Runs `work(messages)` in one transaction; resolves when it is kept, or could not be.
 async function within(mode, work) {
-  const database = await open();
-  if (!database) return;
-  await new Promise(resolve => {
-    const transaction = database.transaction('messages', mode);
-    transaction.oncomplete = transaction.onerror = transaction.onabort = () => resolve();
-    work(transaction.objectStore('messages'));
-  });
+  try {
+    const database = await open();
+    if (!database) return;
+    await new Promise((resolve, failed) => {
+      const transaction = database.transaction('messages', mode);
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => failed(transaction.error);
+      work(transaction.objectStore('messages'));
+    });
+  } catch {
+    opened = null; // perhaps it can be opened anew
+    trouble?.();
+    trouble = null;
+  }
 }
 
 const ofUser = user => IDBKeyRange.bound([user], [user, []]);
@@ -40,12 +54,15 @@ export async function load(user) {
   let found = [];
   await within('readwrite', messages => {
     const asked = messages.index('got').getAll(ofUser(user));
-    asked.onsuccess = () => {
-      found = asked.result;
-      for (const old of found.splice(0, found.length - MESSAGES_MAX)) messages.delete(keyOf(old));
-    };
+    asked.onsuccess = () => { found = asked.result.slice(-MESSAGES_MAX); };
+    trim(messages, user);
   });
   return found;
+}
+
+function trim(messages, user) {
+  const asked = messages.index('got').getAllKeys(ofUser(user));
+  asked.onsuccess = () => { for (const old of asked.result.slice(0, -MESSAGES_MAX)) messages.delete(old); };
 }
 
 const keyOf = message => [message.user, message.client, message.m];
@@ -54,6 +71,7 @@ const keyOf = message => [message.user, message.client, message.m];
 export function add(message) {
   return within('readwrite', messages => {
     messages.add(message).onerror = event => { event.preventDefault(); event.stopPropagation(); };
+    if (++added % TRIM_EVERY === 0) trim(messages, message.user);
   });
 }
 

@@ -1,16 +1,17 @@
 // The right side of Chat: one talk, its messages, and where one writes.
 // Limits: SHOWN messages are drawn, more on request.
 
-import { ago, avatar, clock, day, el, icon, set, soon, sync, text } from './dom.js';
+import { ago, avatar, clock, day, el, icon, instant, set, soon, sync, text } from './dom.js';
 import { BODY_BYTES_MAX, words } from './chat.js';
 import { signOf } from './sidebar.js';
 
 const SHOWN = 150;
 const NEAR_PX = 80; // from the end, where new messages keep the view at the end
+const QUIET_MS = 500; // until what was drawn has been looked at by whatever reads it out
 
 const STATES = {
   pending: ['…', 'on its way'], delivered: ['✓', 'delivered'], read: ['✓✓', 'read'],
-  offline: ['not delivered: offline', ''], unknown: ['not delivered: nobody of that name has been here', ''],
+  nobody: ['nobody was there', ''], offline: ['not delivered: offline', ''], unknown: ['not delivered: nobody of that name has been here', ''],
   refused: ['refused', ''], lost: ['perhaps not delivered', ''], elsewhere: ['', 'sent from another window'],
 };
 
@@ -25,12 +26,14 @@ export class TalkView {
     this.members = el('button', { type: 'button', class: 'quiet icon', 'aria-label': 'Members',
       title: 'Members', 'aria-expanded': 'false', onclick: () => this.#toggleMembers() }, icon('people'));
     this.leaveRoom = el('button', { type: 'button', class: 'quiet',
-      onclick: () => { chat.leave(chat.open); leave(); } }, 'Leave');
+      onclick: () => this.#joinOrLeave() });
     this.list = el('ul', { class: 'members', 'aria-label': 'Members', hidden: true });
     this.earlier = el('button', { type: 'button', class: 'quiet earlier', onclick: () => this.#showEarlier() }, 'Earlier messages');
     this.log = el('ol', { class: 'log', role: 'log', 'aria-live': 'polite', 'aria-label': 'Messages' });
     this.empty = el('p', { class: 'hint middle' });
     this.scroll = el('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Messages' }, this.earlier, this.empty, this.log);
+    this.newer = el('button', { type: 'button', class: 'quiet newer', hidden: true, onclick: () => this.#toEnd() }, 'New messages');
+    this.scroll.addEventListener('scroll', () => { if (this.#near) this.newer.hidden = true; });
     this.typing = el('p', { class: 'typing' });
     this.field = el('textarea', { rows: 1, 'aria-label': 'Message', autocomplete: 'off', dir: 'auto',
       oninput: () => this.#onInput(), onkeydown: event => this.#onKey(event) });
@@ -39,7 +42,7 @@ export class TalkView {
     this.element = el('div', { class: 'talk' },
       el('header', {}, el('button', { type: 'button', class: 'quiet icon back', 'aria-label': 'Back to all conversations', onclick: leave }, icon('back')),
         this.round, el('div', { class: 'grow' }, this.title, this.about), this.members, this.leaveRoom),
-      this.list, this.scroll, this.typing, this.wrong,
+      this.list, this.scroll, this.newer, this.typing, this.wrong,
       el('form', { class: 'composer', onsubmit: event => { event.preventDefault(); this.#send(); } }, this.field,
         el('button', { class: 'main icon', 'aria-label': 'Send', title: 'Send (Enter)' }, icon('send'))));
     this.grow = soon(() => {
@@ -63,9 +66,9 @@ export class TalkView {
     set(this.field, 'placeholder', talk.kind === 'all' ? 'Message to everyone' : `Message to ${talk.name}`);
     text(this.wrong, '');
     this.grow();
-    this.draw();
-    this.scroll.scrollTop = this.scroll.scrollHeight;
-    chat.see(talk);
+    this.#drawQuietly();
+    this.#toEnd();
+    chat.look();
     if (matchMedia('(pointer: fine)').matches) this.field.focus();
   }
 
@@ -80,7 +83,8 @@ export class TalkView {
     this.members.hidden = this.leaveRoom.hidden = talk.kind !== 'room';
     sync(this.list, talk.kind === 'room' ? [...talk.members].sort() : [], name => name,
       name => el('li', {}, avatar(name), el('span', { dir: 'auto' }, name)));
-    const near = this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < NEAR_PX;
+    text(this.leaveRoom, chat.rooms.includes(talk.name) ? 'Leave' : 'Join');
+    const near = this.#near, last = talk.messages.at(-1);
     const messages = talk.messages.slice(-this.shown);
     this.earlier.hidden = messages.length === talk.messages.length;
     this.empty.hidden = messages.length > 0;
@@ -88,10 +92,34 @@ export class TalkView {
       : `No messages ${talk.kind === 'room' ? 'in' : 'with'} ${talk.name} yet. Write the first.`);
     sync(this.log, messages, one => `${one.client} ${one.m}`, one => this.#make(one),
       (element, one) => this.#drawMessage(element, one, messages));
-    if (near) this.scroll.scrollTop = this.scroll.scrollHeight;
+    if (near) this.#toEnd();
+    else if (last !== this.last) this.newer.hidden = false;
+    this.last = last;
     const writing = chat.typing(talk);
     text(this.typing, writing.length === 0 ? '' : writing.length > 2 ? 'Several people are writing …'
       : `${writing.join(' and ')} ${writing.length > 1 ? 'are' : 'is'} writing …`);
+  }
+
+  get #near() { return this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < NEAR_PX; }
+
+  #toEnd() {
+    this.newer.hidden = true;
+    this.scroll.scrollTop = this.scroll.scrollHeight;
+  }
+
+  #joinOrLeave() {
+    const { chat } = this;
+    if (!chat.rooms.includes(chat.open.name)) { chat.join(chat.open.name); return; }
+    chat.leave(chat.open);
+    this.leaveTalk();
+  }
+
+  // What was said before is not read out as if it came now.
+  #drawQuietly() {
+    set(this.log, 'aria-live', 'off');
+    this.draw();
+    clearTimeout(this.quiet);
+    this.quiet = setTimeout(() => set(this.log, 'aria-live', 'polite'), QUIET_MS);
   }
 
   #aboutOf(talk, person) {
@@ -110,7 +138,7 @@ export class TalkView {
     const element = el('li', { class: message.mine ? 'mine' : null },
       el('p', { class: 'day', hidden: true }), el('p', { class: 'from', dir: 'auto' }, message.from),
       el('p', { class: 'bubble', dir: 'auto' }, words(message.body)),
-      el('p', { class: 'foot' }, el('time', { datetime: new Date(message.at).toISOString() }, clock(message.at)),
+      el('p', { class: 'foot' }, el('time', { datetime: instant(message.at).toISOString() }, clock(message.at)),
         el('span', { class: 'mark' }), el('span', { class: 'unseen' }), again));
     const [date, from, , foot] = element.children, [, mark, spoken] = foot.children;
     element.parts = { date, from, foot, mark, spoken, again };
@@ -128,9 +156,11 @@ export class TalkView {
     element.classList.toggle('follows', follows);
     if (!message.mine) { again.hidden = true; return; }
     const read = talk.kind === 'user' && message.state === 'delivered' && message.got <= talk.theirs;
-    const state = read ? 'read' : message.state, [sign, meaning] = STATES[state];
+    const nobody = message.state === 'delivered' && talk.kind !== 'user' && message.sessions === 0;
+    const state = read ? 'read' : nobody ? 'nobody' : message.state, [sign, meaning] = STATES[state];
     const to = state === 'delivered' && talk.kind !== 'user' ? ` ${message.sessions ?? ''}` : '';
-    text(mark, state === 'refused' && message.error ? `refused: ${message.error}` : sign + to);
+    text(mark, state === 'refused' && message.error ? `refused: ${message.error}`
+      : state === 'pending' && !this.chat.socket.online ? 'will be sent' : sign + to);
     set(mark, 'title', meaning);
     set(mark, 'aria-hidden', meaning && 'true');
     text(spoken, meaning);
@@ -141,7 +171,7 @@ export class TalkView {
   #showEarlier() {
     const fromEnd = this.scroll.scrollHeight - this.scroll.scrollTop;
     this.shown += SHOWN;
-    this.draw();
+    this.#drawQuietly();
     this.scroll.scrollTop = this.scroll.scrollHeight - fromEnd;
   }
 
@@ -156,8 +186,9 @@ export class TalkView {
   }
 
   #onKey(event) {
+    if (event.isComposing) return; // the key is meant for what is composed
     if (event.key === 'Escape') this.leaveTalk();
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    if (event.key !== 'Enter' || event.shiftKey) return;
     event.preventDefault();
     this.#send();
   }
@@ -172,6 +203,6 @@ export class TalkView {
     this.grow();
     this.chat.send(talk, said);
     this.draw();
-    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.#toEnd();
   }
 }

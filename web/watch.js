@@ -2,7 +2,7 @@
 // said a name, as server-sent events.
 //
 // Promise: `told.ready()` when changes begin to be told, `told.change(frame)` for each put and
-// delete, `told.ready()` again after a break over which something may have been missed: then what
+// delete, `told.refused(words)` if the node will not tell any, `told.ready()` again after a break over which something may have been missed: then what
 // is there is to be read anew.
 
 let numbers = 0;
@@ -17,7 +17,10 @@ function overSocket(socket, prefix, told) {
     if (number !== null) socket.say({ op: 'unwatch', watch: number });
     number = ++numbers;
     socket.ask({ op: 'watch', watch: number, ...(prefix && { prefix }), since })
-      .then(({ op }) => { if (op === 'done' && since === 'now') told.ready(); });
+      .then(({ op, code, detail }) => {
+        if (op === 'done' && since === 'now') told.ready();
+        if (op === 'error' && code) told.refused(detail);
+      });
   };
   const hear = (op, handler) =>
     socket.on(op, frame => { if (frame.watch === number) handler(frame); });
@@ -40,6 +43,7 @@ function overEvents(prefix, told) {
   const change = ({ type, data }) => told.change({ op: type, ...JSON.parse(data) });
   events.addEventListener('put', change);
   events.addEventListener('delete', change);
+  events.onerror = () => { if (events.readyState === EventSource.CLOSED) told.refused('the node refuses.'); };
   events.onopen = () => told.ready();
   return () => events.close();
 }
