@@ -31,8 +31,8 @@ impl Chat {
         }
         if let Some(session) = self.sessions.get_mut(sid) {
             let bytes = message.body.len() + MESSAGE_COST_BYTES;
-            let held = Fate::Held { message: message.clone(), until };
-            session.push(ctx.now.time, message.number, bytes, held, local);
+            let number = message.number;
+            session.push(ctx.now.time, number, bytes, Fate::Held { message, until }, local);
         }
     }
 
@@ -79,20 +79,24 @@ impl Chat {
             return;
         }
         let to = narrowed(&flow.to, sent.local).into_owned();
+        let (message, local) = (message.clone(), sent.local);
         if to.is_empty() {
-            flow.held.push_back(number); // the user is elsewhere only
+            // It is for this node only, and the user is elsewhere.
+            sent.fate = Fate::Done(Outcome::Offline);
+            self.hand_over_echo(now, sid, &flow.echo, &message, local);
             return;
         }
-        let (message, nodes, local) = (message.clone(), Waits::new(&to), sent.local);
+        let nodes = Waits::new(&to);
         let until = Some(*until);
         (sent.until, sent.at) = (until, now);
         sent.fate = Fate::UnderWay { message: message.clone(), nodes, sessions: 0 };
         flow.under_way += 1;
         to.iter().for_each(|index| self.hand_over(now, *index, sid, &message));
-        self.hand_over_echo(now, sid, flow, &message, local);
+        self.hand_over_echo(now, sid, &flow.echo, &message, local);
     }
 
-    /// Ends what was held for its time; the sender's other sessions get it all the same.
+    /// Ends what was held for its time. The sender's other sessions get it all the same, but not at
+    /// nodes of its target, who would.
     fn give_up(&mut self, now: Time, sid: Sid, flow: &mut Flow) {
         let Some(session) = self.sessions.get_mut(sid) else { return };
         let mut given_up = Vec::new();
@@ -108,7 +112,8 @@ impl Chat {
             }
         });
         for (message, local) in given_up {
-            self.hand_over_echo(now, sid, flow, &message, local);
+            let echo = self.echo_way(sid, &message.from, &message.to, &self.way(&message.to));
+            self.hand_over_echo(now, sid, &echo, &message, local);
         }
         self.settling.push(sid);
     }

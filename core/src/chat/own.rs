@@ -15,7 +15,7 @@ const LOG_MAX: usize = 1_024;
 /// Bytes of such deltas.
 pub(super) const LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Pages that are sent before the next are asked for: what a channel takes at once.
-pub(super) const PAGES_AT_ONCE: usize = 16;
+pub(super) const PAGES_AT_ONCE: usize = 15;
 /// How long a list is kept after it was asked for last, in milliseconds.
 pub(super) const LIST_KEPT_MS: u64 = 10_000;
 
@@ -100,12 +100,17 @@ impl Chat {
         }
     }
 
-    /// The deltas that follow a place, if all of them are kept still.
-    fn log_after(&self, place: Place) -> Option<Vec<Said>> {
+    /// Where in the log the deltas begin that follow a place, if all of them are kept still.
+    fn log_from(&self, place: Place) -> Option<usize> {
         let own = self.own_place;
         let behind = own.sequence.checked_sub(place.sequence).filter(|_| place.boot == own.boot)?;
-        let first = self.log.len().checked_sub(usize::try_from(behind).ok()?)?;
-        if behind == 0 {
+        self.log.len().checked_sub(usize::try_from(behind).ok()?)
+    }
+
+    /// The deltas that follow a place, or an empty one if none does.
+    fn log_after(&self, place: Place) -> Option<Vec<Said>> {
+        let (own, first) = (self.own_place, self.log_from(place)?);
+        if first == self.log.len() {
             return Some(vec![Said::Delta(own, Bytes::new())]);
         }
         let deltas = self.log.iter().skip(first).zip(place.sequence + 1..);
@@ -115,15 +120,15 @@ impl Chat {
         Some(deltas.map(delta).collect())
     }
 
-    /// Some pages of a list of all that is here. The list is kept while it is asked for: what has
-    /// changed meanwhile follows it in deltas.
+    /// Some pages of a list of all that is here. The list is kept while it is asked for; whoever has
+    /// it asks for what has changed meanwhile.
     fn next_pages(&mut self, now: Time, asked: Asked) -> Vec<Said> {
         let goes_on = |list: &&List| asked.pages > 0 && asked.list == list.place.sequence;
         let first = match self.list.as_ref().filter(goes_on) {
             Some(_) => usize::try_from(asked.pages).unwrap_or(usize::MAX),
             None => 0,
         };
-        let is_fresh = |list: &List| self.log_after(list.place).is_some();
+        let is_fresh = |list: &List| self.log_from(list.place).is_some();
         if first == 0 && !self.list.as_ref().is_some_and(is_fresh) {
             self.list = Some(List { place: self.own_place, pages: self.own_pages(), used: now });
         }

@@ -37,7 +37,7 @@ impl Chat {
             self.touch_node(index);
             if let Some(node) = self.nodes.get_mut(index) {
                 node.reachable = false;
-                node.ask_at = None;
+                (node.ask_at, node.pages) = (None, None);
             }
             self.on_node_lost(ctx, index);
             return;
@@ -135,13 +135,17 @@ impl Chat {
             return Ok(()); // what came meanwhile is newer
         }
         node.place = place;
-        node.ask_at = Some(ctx.now.time + EARLY_MS);
         node.early.retain(|sequence, _| *sequence > place.sequence);
         self.clear_node(index);
         for items in pages {
             self.apply_items(index, items)?;
         }
-        self.apply_early(index)
+        self.apply_early(index)?;
+        // The list may be of a while ago.
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.ask_at = Some(ctx.now.time);
+        }
+        Ok(())
     }
 
     fn apply_early(&mut self, index: NodeIndex) -> Decoded<()> {

@@ -124,7 +124,21 @@ impl Chat {
         if matches!(to, Target::User(_)) && flow.under_way > 0 && flow.to != found {
             return false;
         }
-        flow.echo = match to {
+        flow.echo = self.echo_way(sid, from, to, &found);
+        flow.to = found;
+        flow.version = self.version;
+        true
+    }
+
+    /// The nodes with other sessions of the sender, but those that get the message anyway.
+    pub(super) fn echo_way(
+        &self,
+        sid: Sid,
+        from: &Name,
+        to: &Target,
+        found: &[NodeIndex],
+    ) -> Vec<NodeIndex> {
+        match to {
             Target::User(user) if user != from => {
                 let mut own = self.nodes_of(from);
                 let alone = self.by_user.get(from).is_none_or(|local| local[..] == [sid]);
@@ -132,14 +146,11 @@ impl Chat {
                 own
             }
             _ => Vec::new(),
-        };
-        flow.to = found;
-        flow.version = self.version;
-        true
+        }
     }
 
     /// The nodes with sessions of a target.
-    fn way(&self, to: &Target) -> Vec<NodeIndex> {
+    pub(super) fn way(&self, to: &Target) -> Vec<NodeIndex> {
         let mut nodes: Vec<NodeIndex> = match to {
             Target::User(user) => return self.nodes_of(user),
             Target::Room(room) => self
@@ -184,7 +195,7 @@ impl Chat {
             session.push(now, message.number, bytes, fate, local);
         }
         to.iter().for_each(|index| self.hand_over(now, *index, sid, &message));
-        self.hand_over_echo(now, sid, flow, &message, local);
+        self.hand_over_echo(now, sid, &flow.echo, &message, local);
     }
 
     /// Puts a flow in its place, while something of it is under way or held.
@@ -202,11 +213,11 @@ impl Chat {
         &mut self,
         now: Time,
         sid: Sid,
-        flow: &Flow,
+        echo: &[NodeIndex],
         message: &Arc<Message>,
         local: bool,
     ) {
-        for index in flow.echo.iter().filter(|index| !local || **index == 0) {
+        for index in echo.iter().filter(|index| !local || **index == 0) {
             self.hand_over(now, *index, sid, message);
         }
     }

@@ -1,7 +1,7 @@
 //! Reliable channels: between any two nodes, over however many hops.
 //!
 //! Promise: messages from one node to another arrive once and in order, or, if either node
-//! restarts or was out of reach, not at all: what was to be said then is no longer true later. Messages: data and cumulative acknowledgements inside unicasts, fenced by
+//! restarts or is out of reach for long, not at all. Messages: data and cumulative acknowledgements inside unicasts, fenced by
 //! the boot counters of both nodes. Keys: none. Repair: resent after a pause that doubles, and at
 //! once after a reroute. Limits: `CHANNEL_*`.
 
@@ -80,14 +80,16 @@ impl Channels {
         channel
     }
 
-    /// A node is out of reach: what waits for it is not said when it is back. Its numbers are, with
-    /// nothing to them.
+    /// A node was out of reach for long: what waits for it is not said any more. Its sequences are,
+    /// each with an empty message, for the other end may have some of them.
     pub(crate) fn lose(&mut self, node: NodeId) {
         let Some(channel) = self.channels.get_mut(&node) else { return };
         (channel.queue, channel.queue_bytes, channel.window_bytes) = Default::default();
         for (_, tag, body) in &mut channel.window {
             (*tag, *body) = (Tag::MESH, Bytes::new());
         }
+        channel.early.clear();
+        channel.early_bytes = 0;
     }
 
     /// Queues a message for `node`, whose current run is `boot`.

@@ -84,6 +84,8 @@ pub(crate) struct Mesh {
     graph_changed: bool,
     /// The nodes that can be reached, and their runs.
     reached: BTreeMap<NodeId, u64>,
+    /// Since when known nodes that were within reach are not.
+    lost_at: BTreeMap<NodeId, Time>,
     wall_at: Option<(Time, u64)>,
     /// The latest run of another node with this node's key that the operator was told of.
     twin: u64,
@@ -118,6 +120,7 @@ impl Mesh {
             record_due: Some(Time(0)),
             graph_changed: true,
             reached: BTreeMap::new(),
+            lost_at: BTreeMap::new(),
             wall_at: None,
             twin: 0,
             was_clock_off: false,

@@ -9,6 +9,10 @@ use crate::wire::frame::Kind;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
+/// What waited for a node that was out of reach for so long is not said any more, in milliseconds:
+/// nobody counts on it then.
+const SAID_LATE_MS: u64 = 10_000;
+
 impl Mesh {
     /// Makes this node's record anew and passes it on.
     pub(super) fn make_record(&mut self, ctx: &mut Ctx) {
@@ -43,15 +47,16 @@ impl Mesh {
         let is_known = |node| node == self.own || self.members.boot(node).is_some();
         self.spread.retain(is_known);
         self.channels.retain(|node| self.members.is_removed(node), is_known);
+        self.lost_at.retain(|node, _| is_known(*node));
         let claims = self.members.records().map(|record| (record.node, &record.links[..]));
         let claims = claims.filter(|(node, _)| *node != self.own);
         self.routes.rebuild(self.own, self.neighbors.keys().copied(), claims);
         self.channels.on_reroute(now);
-        self.tell_reach();
+        self.tell_reach(now);
     }
 
     /// Tells services which nodes have come within reach, or have gone, or have begun a new run.
-    fn tell_reach(&mut self) {
+    fn tell_reach(&mut self, now: Time) {
         let can_reach = |record: &Record| self.routes.way(record.node).is_some();
         let reached: BTreeMap<NodeId, u64> = self
             .members
@@ -61,12 +66,16 @@ impl Mesh {
             .collect();
         let before = std::mem::replace(&mut self.reached, reached);
         for node in before.keys().filter(|node| !self.reached.contains_key(node)) {
-            self.channels.lose(*node);
+            self.lost_at.insert(*node, now);
             self.deliveries.push(Delivery::Reach(*node, None));
         }
         for (node, boot) in
             self.reached.iter().filter(|(node, boot)| before.get(node) != Some(boot))
         {
+            let lost_at = self.lost_at.remove(node);
+            if lost_at.is_some_and(|at| now - at >= SAID_LATE_MS) {
+                self.channels.lose(*node);
+            }
             self.deliveries.push(Delivery::Reach(*node, Some(*boot)));
         }
     }

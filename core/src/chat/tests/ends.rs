@@ -118,6 +118,59 @@ fn a_message_for_this_node_only_stays_on_it_also_when_it_was_held() {
     assert_eq!(world.heard(BILLY), ["Anna: 1"]);
     assert_eq!((world.heard(here), world.heard(BILLY).len()), (vec!["Anna: 2".into()], 0));
     assert_eq!(world.ends(ANNA), [(1, DELIVERED), (2, DELIVERED)]);
+    // Where he is here no more when its turn comes, it ends, and the next goes on.
+    world.send(ANNA, 3, "Billy", "3");
+    assert_eq!(world.heard(here), ["Anna: 3"]);
+    world.close(here);
+    world.send(ANNA, 4, "Billy", "4");
+    let again = Person(0, 15, "Billy");
+    world.connect(again, None);
+    let local = Post { local: true, ..post(5, "Billy", "5") };
+    world.done(ANNA, ChatRequest::Send(vec![local]));
+    world.close(again);
+    assert_eq!([world.heard(BILLY), world.heard(BILLY)], [["Anna: 3"], ["Anna: 4"]]);
+    world.send(ANNA, 6, "Billy", "6");
+    assert_eq!(world.heard(BILLY), ["Anna: 6"]);
+    let ends: Vec<_> = world.ends(ANNA).into_iter().skip(1).collect();
+    assert_eq!(ends, [(4, DELIVERED), (5, Outcome::Offline), (6, DELIVERED)]);
+}
+
+#[test]
+fn what_is_given_up_is_not_given_to_its_target_by_the_way() {
+    let mut world = World::chain(3);
+    let other = Person(1, 13, "Anna");
+    world.people([ANNA, BILLY, other]);
+    world.send(ANNA, 1, "Billy", "1"); // Billy does not take it in
+    let second = Person(1, 14, "Billy");
+    world.connect(second, None);
+    world.send(ANNA, 2, "Billy", "2");
+    world.run(11_000);
+    assert_eq!(world.heard(second), [""; 0]);
+    assert_eq!(world.heard(BILLY), ["Anna: 1"]);
+    assert_eq!(world.ends(ANNA), [(1, DELIVERED), (2, Outcome::Offline)]);
+}
+
+#[test]
+fn what_waited_for_a_node_is_said_after_a_moment_and_not_after_long() {
+    for (away_ms, heard) in [(5_000, vec!["Anna: hi"]), (60_000, vec![])] {
+        let mut world = World::chain(2);
+        let (anna, carl) = (Person(0, 11, "Anna"), Person(1, 13, "Carl"));
+        world.people([anna, carl]);
+        for who in [anna, carl] {
+            world.done(who, ChatRequest::Join(name("tea")));
+        }
+        world.run(200);
+        // The frames are lost, and only then the link.
+        let links = std::mem::take(&mut world.links);
+        world.send(anna, 1, "room:tea", "hi");
+        world.links = links;
+        world.cut(0, 1);
+        world.run(away_ms);
+        world.link(0, 1);
+        world.run(6_000);
+        assert_eq!(world.heard(carl), heard);
+        assert_eq!(world.online(0), ["Anna", "Carl"]);
+    }
 }
 
 #[test]
@@ -222,7 +275,7 @@ fn a_delta_as_large_as_a_page_is_taken_and_a_larger_one_is_not() {
 
 #[test]
 fn a_list_of_more_than_a_channel_holds_is_learned_while_it_changes() {
-    let mut world = World::new(2);
+    let mut world = World::new(3);
     let status = "s".repeat(STATUS_BYTES_MAX);
     let users = 36_000; // 9 MiB
     for n in 0..users {
@@ -233,7 +286,13 @@ fn a_list_of_more_than_a_channel_holds_is_learned_while_it_changes() {
     }
     assert!(users as usize * 2 * STATUS_BYTES_MAX > 16 * PAGES_AT_ONCE * CHAT_BATCH_BYTES);
     world.link(0, 1);
+    world.run(50); // it has been asked for, and some pages are there
     world.close(Person(1, 0, ""));
     world.run(2_000);
     assert_eq!((world.users_at(0, 1), world.users_at(1, 1)), (users - 1, users - 1));
+    // Who comes a little later gets the same list, and what followed it.
+    world.link(1, 2);
+    world.close(Person(1, 1, ""));
+    world.run(2_000);
+    assert_eq!((world.users_at(2, 1), world.users_at(1, 1)), (users - 2, users - 2));
 }
