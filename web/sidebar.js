@@ -102,7 +102,9 @@ export class Sidebar {
     const { chat } = this, [round, , time, line, badge] = row.parts, last = talk.messages.at(-1);
     const unread = chat.unread(talk), writing = chat.typing(talk).length > 0;
     set(row.firstChild, 'aria-current', talk === chat.open && 'true');
-    round.classList.toggle('online', talk.kind === 'user' && chat.people.has(talk.name));
+    const person = talk.kind === 'user' && chat.people.get(talk.name);
+    round.classList.toggle('online', Boolean(person));
+    round.classList.toggle('away', Boolean(person?.status));
     text(time, last ? shortTime(last.got) : '');
     const who = last && (last.mine ? 'You: ' : talk.kind === 'user' ? '' : `${last.from}: `);
     text(line, writing ? 'writing …' : last ? who + words(last.body).slice(0, 120)
