@@ -1,9 +1,10 @@
 //! Who is where: per user and node the number of sessions, in fewer bytes than the name has.
 //!
-//! Entries are kept in the order of their names, in blocks of half a KiB. An entry says how many bytes
-//! its name shares with the one before it, and the rest (front coding; Witten, Moffat, Bell: *Managing
-//! Gigabytes*, 1999). A user of nine letters, one of a hundred thousand, costs about 8 bytes; one is
-//! found by the blocks' first names and a look through one block, and a page of users by its first.
+//! Entries are kept in the order of their names, in blocks of half a KiB. An entry says how many
+//! bytes its name shares with the one before it, and the rest (front coding; Witten, Moffat, Bell:
+//! *Managing Gigabytes*, 1999). A user of nine letters, one of a hundred thousand, costs about 8
+//! bytes. One is found by the blocks' first names and a look through one block; a page of users
+//! costs what it shows.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;

@@ -108,7 +108,8 @@ pub(crate) struct Chat {
     // Messages.
     repeats: Repeats,
     arrivals: Slab<Arrival>,
-    /// Where the last message that was sent again was found unread: the session, and its number there.
+    /// Where the last message that was sent again was found unread: the session, and its number
+    /// there.
     last_repeat: (Sid, u64),
     own_answers: Vec<Run>,
     holding: BTreeMap<Name, BTreeSet<Sid>>,

@@ -120,8 +120,8 @@ impl Chat {
         Some(deltas.map(delta).collect())
     }
 
-    /// Some pages of a list of all that is here. The list is kept while it is asked for; whoever has
-    /// it asks for what has changed meanwhile.
+    /// Some pages of a list of all that is here. The list is kept while it is asked for; whoever
+    /// has it asks for what has changed meanwhile.
     fn next_pages(&mut self, now: Time, asked: Asked) -> Vec<Said> {
         let goes_on = |list: &&List| asked.pages > 0 && asked.list == list.place.sequence;
         let first = match self.list.as_ref().filter(goes_on) {

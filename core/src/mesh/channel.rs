@@ -1,9 +1,9 @@
 //! Reliable channels: between any two nodes, over however many hops.
 //!
-//! Promise: messages from one node to another arrive once and in order, or, if either node
-//! restarts or is out of reach for long, not at all. Messages: data and cumulative acknowledgements inside unicasts, fenced by
-//! the boot counters of both nodes. Keys: none. Repair: resent after a pause that doubles, and at
-//! once after a reroute. Limits: `CHANNEL_*`.
+//! Promise: messages from one node to another arrive once and in order, or, if either node restarts
+//! or is out of reach for long, not at all. Messages: data and cumulative acknowledgements inside
+//! unicasts, fenced by the boot counters of both nodes. Keys: none. Repair: resent after a pause
+//! that doubles, and at once after a reroute. Limits: `CHANNEL_*`, `CHANNELS_MAX`.
 
 use crate::error::ErrorCode;
 use crate::id::NodeId;
